@@ -1,0 +1,1 @@
+"""Pure, batched, differentiable functions on tensors, from which blocks are made."""
