@@ -1,0 +1,130 @@
+"""Fitting one member: regression of the target, ranking within each recording, and weight averaging."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hitchain.rater import networks
+from hitchain.rater.appeal.examples import Examples
+from hitchain.rater.frontend import FrontEndSettings
+
+GROUPS_PER_BATCH = 12
+WORST_PER_BATCH = 5
+RANKING_SCALE = 0.15
+
+
+def fit(architecture: str, examples: Examples, steps: int, seed: int, learning_rate: float = 2e-3) -> nn.Module:
+    """A network of the given architecture fitted to the examples; its averaged weights, in evaluation mode.
+
+    Args:
+        steps: batches of `GROUPS_PER_BATCH` groups, two by two from the same recording, and a few worst cases.
+        seed: decides the initial weights, the batches and the augmentation.
+    """
+    torch.manual_seed(seed)
+    network = networks.create(architecture, FrontEndSettings().mel_bands)
+    averaged = torch.optim.swa_utils.AveragedModel(
+        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
+    )
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+    )
+    batches = _Batches(examples, seed)
+    progress = tqdm(range(steps), desc=f"fitting {architecture}", disable=None)
+    for step in progress:
+        frames, targets, recordings = batches.draw()
+        mixed = step % 4 == 3
+        if mixed:
+            frames, targets = _mixup(frames, targets)
+        ratings = network(frames)
+        loss = 4.0 * nn.functional.mse_loss(ratings, targets)
+        if not mixed:
+            loss = loss + ranking_loss(ratings, targets, recordings)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        averaged.update_parameters(network)
+        if step % 50 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}")
+    result: nn.Module = averaged.module
+    return result.eval()
+
+
+def ranking_loss(ratings: Tensor, targets: Tensor, recordings: Tensor) -> Tensor:
+    """Logistic loss on pairs of one recording (or any recording and a worst case) whose targets differ by over 0.08.
+
+    softplus(-(difference - half the wanted difference) / scale), so that pairs further apart must be rated further apart.
+    Recording -1 is a worst case: it pairs with everything.
+    """
+    wanted = targets[:, None] - targets[None, :]
+    comparable = (recordings[:, None] == recordings[None, :]) | (recordings[None, :] < 0)
+    weight = (wanted > 0.08).float() * comparable.float() * wanted.clamp_min(0.0)
+    difference = ratings[:, None] - ratings[None, :]
+    loss = nn.functional.softplus(-(difference - 0.5 * wanted) / RANKING_SCALE)
+    return (loss * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+class _Batches:
+    """Augmented batches: pairs of groups of a recording, plus worst cases."""
+
+    def __init__(self, examples: Examples, seed: int) -> None:
+        self.random = np.random.default_rng([seed, 7])
+        self.frames = examples.frames
+        self.targets = examples.targets
+        names = {name: number for number, name in enumerate(sorted(set(examples.recordings)))}
+        self.recordings = np.array([names[name] for name in examples.recordings])
+        self.recordings[examples.groups < 0] = -1
+        self.worst = np.flatnonzero(examples.groups < 0)
+        self.groups = _rows_by(examples.groups)
+        self.by_recording = _rows_by(np.array([self.recordings[rows[0]] for rows in self.groups]))
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        chosen: list[int] = []
+        weights = np.array([len(groups) for groups in self.by_recording], np.float64) ** 0.75
+        for number in self.random.choice(len(self.by_recording), GROUPS_PER_BATCH // 2, replace=False, p=weights / weights.sum()):
+            for group in self.random.choice(self.by_recording[number], 2):
+                chosen += self.groups[group].tolist()
+        chosen += self.random.choice(self.worst, WORST_PER_BATCH).tolist()
+        rows = np.array(chosen)
+        length = int(self.random.integers(80, self.frames.shape[-1] + 1))
+        start = int(self.random.integers(0, self.frames.shape[-1] - length + 1))
+        frames = torch.from_numpy(np.asarray(self.frames[rows, :, :, start : start + length], np.float32))
+        return (
+            self._augment(frames),
+            torch.from_numpy(self.targets[rows]),
+            torch.from_numpy(self.recordings[rows]),
+        )
+
+    def _augment(self, frames: Tensor) -> Tensor:
+        """Masked bands and moments (Park et al., SpecAugment, Interspeech 2019), a little noise and level error."""
+        count, _, bands, length = frames.shape
+        frames = frames + 0.01 * torch.randn(frames.shape) + 0.008 * torch.randn(count, 1, 1, 1)
+        for axis, size, widest in ((2, bands, 8), (3, length, 12)):
+            width = torch.from_numpy(self.random.integers(0, widest + 1, count) * (self.random.random(count) < 0.4))
+            first = torch.from_numpy(self.random.integers(0, size - widest, count))
+            index = torch.arange(size)
+            masked = (index >= first[:, None]) & (index < (first + width)[:, None])
+            shape = (count, 1, size, 1) if axis == 2 else (count, 1, 1, size)
+            frames = frames * (~masked).reshape(shape)
+        return frames
+
+
+def _rows_by(numbers: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """For each number >= 0, the indices where it stands."""
+    return [np.flatnonzero(numbers == number) for number in np.unique(numbers[numbers >= 0])]
+
+
+def _mixup(frames: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Zhang et al., mixup, ICLR 2018, with Beta(0.4, 0.4)."""
+    share = torch.distributions.Beta(0.4, 0.4).sample((len(targets),))
+    order = torch.randperm(len(targets))
+    spread = share[:, None, None, None]
+    return spread * frames + (1 - spread) * frames[order], share * targets + (1 - share) * targets[order]
