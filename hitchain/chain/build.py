@@ -1,0 +1,257 @@
+"""From a checked config to a song: notes are read, blocks are made, knobs are set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks import registry
+from hitchain.blocks.block import Block
+from hitchain.blocks.notes.midi import Part, Score, read_midi, select
+from hitchain.chain import config as configs
+from hitchain.chain import patch as patches
+from hitchain.chain.chain import STAGES, Song, Stage, Track
+from hitchain.chain.patch import Patch
+from hitchain.errors import UserError, nearest
+
+DEMO = Path(__file__).resolve().parent.parent / "data" / "demo"
+RING = 2.0
+"""Seconds kept after the last note has ended, for what still rings."""
+LOWEST_SAMPLE_RATE = 8_000
+HIGHEST_SAMPLE_RATE = 192_000
+SHORTEST = 1.0
+
+
+def load(song: str | os.PathLike[str] = "demo", overrides: Sequence[str] = (), seed: int | None = None) -> Song:
+    """A song by name ("demo", "solo", "midi"), or the song of a run folder with its patch.
+
+    Args:
+        song: a name, or the path of a run folder.
+        overrides: as on the command line: "instrument@lead=subtractive", "lead.amp.gain=12".
+        seed: of all noise; that of the config where None.
+
+    Raises:
+        UserError: anything in the config, the MIDI file or the patch is wrong.
+    """
+    folder = Path(song)
+    if (folder / "config.yaml").is_file():
+        if overrides:
+            raise UserError(f"{folder} is a finished run: its song takes no overrides; start from its patch.json instead.")
+        built = build(configs.read(folder / "config.yaml"))
+        if (folder / "patch.json").is_file():
+            built.start = patches.load(folder / "patch.json", built.blocks(), built.start)
+        return built
+    if os.sep in os.fspath(song):
+        raise UserError(f"{song} is not a run folder (it has no config.yaml); give one, or a song's name.")
+    composed = configs.compose("render", [f"song={song}", *overrides])
+    if seed is not None:
+        composed["seed"] = seed
+    return build(composed)
+
+
+def build(config: Mapping[str, Any]) -> Song:
+    """A song from a checked config (see `hitchain.chain.config.compose`)."""
+    sample_rate = _sample_rate(config)
+    seed = _seed(config)
+    values: dict[str, dict[str, Any]] = {}
+    layouts = list(_layouts(config))
+    tempo = _tempo(config, layouts)
+    tracks = [_track(layout, sample_rate, tempo, values) for layout in layouts]
+    mastering = _stage("mastering", "mastering", config.get("mastering"), sample_rate, {"tempo": tempo}, values)
+    blocks: dict[str, Block] = {}
+    for track in tracks:
+        blocks.update(track.members())
+    blocks.update(mastering.members())
+    song = config["song"]
+    built = Song(
+        name=str(song["name"]),
+        tracks=tracks,
+        mastering=mastering,
+        start=_start(blocks, values, tracks, seed),
+        length=_length(song, tracks),
+        sample_rate=sample_rate,
+        pre_roll=float(song["pre_roll"]),
+        learn=song["learn"],
+        tempo_map=layouts[0].score.tempo_map if layouts else None,
+    )
+    if config.get("patch"):
+        built.start = patches.load(config["patch"], blocks, built.start)
+    return built.to(_device(config))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What one track is built from."""
+
+    name: str
+    prefix: str
+    config: Mapping[str, Any]
+    score: Score
+    part: Part
+
+
+def _layouts(config: Mapping[str, Any]) -> list[_Layout]:
+    song = config["song"]
+    if song.get("file") and song.get("tracks"):
+        return _layouts_of_file(config, str(song["file"]))
+    if not song.get("tracks"):
+        return [_layout("solo", "", config)]
+    return [_layout(name, f"{name}.", config[name]) for name in song["tracks"]]
+
+
+def _layout(name: str, prefix: str, track: Mapping[str, Any]) -> _Layout:
+    source = track["notes"]
+    if not source.get("file"):
+        raise UserError(f"{prefix}notes.file is missing; give a MIDI file, for example {prefix}notes.file=tune.mid.")
+    score = read_midi(midi_path(str(source["file"])))
+    drums = _plays_drums(track)
+    number = source.get("part")
+    notes = select(score.parts, number, drums=drums)
+    played = next((item for item in score.parts if item.notes is notes), None)
+    part = Part(name, notes, is_drums=drums) if played is None else replace(played, name=name)
+    return _Layout(name, prefix, track, score, part)
+
+
+def _layouts_of_file(config: Mapping[str, Any], file: str) -> list[_Layout]:
+    """One track for each part of a MIDI file, made after the template of its kind."""
+    score = read_midi(midi_path(file))
+    layouts = []
+    for part in score.parts:
+        kind = "drums" if part.is_drums else "low" if 32 <= part.program < 40 else "pitched"
+        layouts.append(_Layout(part.name, f"{part.name}.", config[kind], score, part))
+    return layouts
+
+
+def midi_path(file: str) -> Path:
+    """The path of a MIDI file: a shipped one by its name ("demo"), or the user's own."""
+    shipped = DEMO / f"{file}.mid"
+    if "/" not in file and "\\" not in file and shipped.is_file():
+        return shipped
+    return Path(file)
+
+
+def _plays_drums(track: Mapping[str, Any]) -> bool:
+    name = track["instrument"]["block"]
+    return name != "none" and bool(getattr(registry.get(name), "plays_drums", False))
+
+
+def _track(layout: _Layout, sample_rate: int, tempo: float, values: dict[str, dict[str, Any]]) -> Track:
+    context = {"tempo": tempo, "drums": layout.part.is_drums}
+    stages = {
+        name: _stage(name, f"{layout.prefix}{name}", layout.config.get(name), sample_rate, context, values)
+        for name in STAGES
+    }
+    performer, instrument = stages.pop("notes"), stages.pop("instrument")
+    return Track(layout.name, layout.part, performer, instrument, list(stages.values()), sample_rate)
+
+
+def _stage(
+    name: str,
+    path: str,
+    config: Mapping[str, Any] | None,
+    sample_rate: int,
+    context: Mapping[str, Any],
+    values: dict[str, dict[str, Any]],
+) -> Stage:
+    """One stage; its blocks' knob values go to `values` by path."""
+    entries: dict[str, Mapping[str, Any]] = {}
+    if config is None:
+        return Stage(name, {})
+    if name in configs.ROWS:
+        entries = {f"{path}.{row}": entry for row, entry in config.items() if entry is not None}
+    else:
+        entries = {path: config}
+    blocks: dict[str, Block] = {}
+    for where, entry in entries.items():
+        if entry["block"] != "none":
+            blocks[where], values[where] = _block(where, entry, sample_rate, context)
+    return Stage(name, blocks)
+
+
+def _block(
+    where: str, entry: Mapping[str, Any], sample_rate: int, context: Mapping[str, Any]
+) -> tuple[Block, dict[str, Any]]:
+    """A block and its knob values. `context` is given to constructors that ask for it (a delay's tempo)."""
+    name = entry["block"]
+    known = registry.options(name)
+    options = {key: value for key, value in context.items() if key in known}
+    knobs: dict[str, Any] = {}
+    parameters = {parameter.name for parameter in registry.get(name).parameters}
+    for key, value in configs.knobs_and_options(entry, where):
+        (knobs if key in parameters else options)[key] = value
+    try:
+        return registry.create(name, sample_rate=sample_rate, **options), knobs
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: block '{name}' cannot be made: {error}") from error
+
+
+def _start(blocks: Mapping[str, Block], values: Mapping[str, Mapping[str, Any]], tracks: Sequence[Track], seed: int) -> Patch:
+    """The starting patch: defaults, with the config's values over them; one value for each note where it is per note."""
+    counts = {path: track.notes.count for track in tracks for path in track.performer.paths}
+    settings: dict[str, dict[str, Tensor]] = {}
+    for path, block in blocks.items():
+        chosen = block.defaults(1)
+        for key, value in patches.from_data(block, values[path], path).items():
+            chosen[key] = value.unsqueeze(0)
+        for parameter in block.parameters:
+            if getattr(parameter, "per_note", False):
+                chosen[parameter.name] = _for_each_note(chosen[parameter.name], counts[path], f"{path}.{parameter.name}")
+        settings[path] = chosen
+    return Patch(settings, seed)
+
+
+def _for_each_note(value: Tensor, count: int, where: str) -> Tensor:
+    wide = value.reshape(1, -1)
+    if wide.shape[-1] not in (1, count):
+        raise UserError(f"{where} has {wide.shape[-1]} values; the track has {count} notes.")
+    return wide.expand(1, count).clone()
+
+
+def _length(song: Mapping[str, Any], tracks: Sequence[Track]) -> float:
+    """Seconds to render: as set, or to the end of the last note as written and `RING` more."""
+    if song.get("length") is not None:
+        length = song["length"]
+        if isinstance(length, bool) or not isinstance(length, int | float) or not SHORTEST <= length <= 3600:
+            raise UserError(f"song.length={length!r} should be a number of seconds from {SHORTEST:g} to 3600.")
+        return float(length)
+    ends = [float((track.notes.onset + track.notes.duration).max()) for track in tracks if track.notes.count]
+    return max(SHORTEST, max(ends, default=0.0) + RING)
+
+
+def _tempo(config: Mapping[str, Any], layouts: Sequence[_Layout]) -> float:
+    """Beats per minute that tempo-synced blocks follow: as set, or that of the MIDI file's first beat."""
+    tempo = config["song"].get("tempo")
+    if tempo is None:
+        return next((layout.score.tempo_map.tempo for layout in layouts), 120.0)
+    if isinstance(tempo, bool) or not isinstance(tempo, int | float) or not 10 <= tempo <= 1000:
+        raise UserError(f"song.tempo={tempo!r} should be from 10 to 1000 beats per minute.")
+    return float(tempo)
+
+
+def _sample_rate(config: Mapping[str, Any]) -> int:
+    rate = config["sample_rate"]
+    if isinstance(rate, bool) or not isinstance(rate, int) or not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
+        raise UserError(f"sample_rate={rate!r} should be a whole number from {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz.")
+    return rate
+
+
+def _seed(config: Mapping[str, Any]) -> int:
+    seed = config["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise UserError(f"seed={seed!r} should be a whole number from 0 to {2**31 - 1}.")
+    return seed
+
+
+def _device(config: Mapping[str, Any]) -> torch.device:
+    name = str(config.get("device", "cpu"))
+    if name not in ("cpu", "cuda") and not name.startswith("cuda:"):
+        raise UserError(f"device={name}: {nearest(name, ['cpu', 'cuda'])}")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"device={name}: no CUDA device is available here; use device=cpu.")
+    return torch.device(name)

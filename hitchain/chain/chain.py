@@ -1,0 +1,283 @@
+"""The production line, as the diagram draws it:
+
+    note structure -> instrument -> effects -> amp -> cab -> mic -> fader     (a Track)
+                                           tracks summed -> mastering         (a Song)
+
+A stage is a row of blocks. Neighbouring linear blocks are fused: their frequency responses are multiplied and the audio
+pays for one FFT pair, also across the borders of stages, unless a stem between them is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from hitchain.blocks.block import Block, Instrument, LinearBlock, NoteBlock
+from hitchain.blocks.dsp import fft
+from hitchain.blocks.notes.midi import Part
+from hitchain.blocks.notes.notes import Notes
+from hitchain.blocks.notes.tempo import TempoMap
+from hitchain.chain.patch import Patch
+
+STAGES = ("notes", "instrument", "effects", "amp", "cab", "mic", "fader")
+"""The stages of a track, in the order of the line."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of a song: `start` and `length` in seconds."""
+
+    start: float
+    length: float
+
+
+class Stage(nn.Module):
+    """A row of blocks, by the path each has in the patch ("lead.effects.compressor"). Empty: a bypass."""
+
+    def __init__(self, name: str, blocks: dict[str, Block]) -> None:
+        super().__init__()
+        self.name = name
+        self.paths = list(blocks)
+        self.blocks = nn.ModuleList(blocks.values())
+
+    def members(self) -> Iterator[tuple[str, Block]]:
+        """(path, block) in order."""
+        for path, block in zip(self.paths, self.blocks, strict=True):
+            assert isinstance(block, Block)  # nn.ModuleList forgets the type  # noqa: S101
+            yield path, block
+
+    def forward(self, audio: Tensor, patch: Patch) -> Tensor:
+        """Audio (batch, channels, samples) through every block of the stage."""
+        return run(self.members(), audio, patch)
+
+
+class Track(nn.Module):
+    """One line of stages: notes -> instrument -> effects -> amp -> cab -> mic -> fader.
+
+    Args:
+        name: of the track.
+        part: what it plays as written; its notes are a batch of one.
+        performer: how the notes are played (note blocks).
+        instrument: what plays them; an empty stage is silence.
+        stages: effects, amp, cab, mic and fader, in the order of the line.
+    """
+
+    def __init__(
+        self, name: str, part: Part, performer: Stage, instrument: Stage, stages: list[Stage], sample_rate: int
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.part = part
+        self.notes = part.notes
+        self.performer = performer
+        self.instrument = instrument
+        self.stages = nn.ModuleList(stages)
+        self.sample_rate = sample_rate
+
+    def forward(self, patch: Patch, window: Window) -> Tensor:
+        """The track's audio in `window`: (batch, channels, samples), linear neighbours fused."""
+        audio = self.play(self.perform(patch), patch, window)
+        return run([member for stage in self.line() for member in stage.members()], audio, patch)
+
+    def stems(self, patch: Patch, window: Window) -> Iterator[tuple[str, Tensor]]:
+        """(stage, audio leaving it) for every stage from the instrument on, each computed from the one before."""
+        audio = self.play(self.perform(patch), patch, window)
+        yield "instrument", audio
+        for stage in self.line():
+            audio = stage(audio, patch)
+            yield stage.name, audio
+
+    def perform(self, patch: Patch) -> Notes:
+        """The notes as the patch has them played."""
+        notes = self.notes.expand(patch.batch)
+        for path, block in self.performer.members():
+            notes = block(notes, patch.of(path))
+        return notes
+
+    def play(self, notes: Notes, patch: Patch, window: Window) -> Tensor:
+        """The instrument's audio (batch, 1 or 2, samples) in `window`."""
+        samples = round(window.length * self.sample_rate)
+        audio = torch.zeros(patch.batch, 1, samples, device=notes.onset.device)
+        for path, block in self.instrument.members():
+            settings = patch.of(path)
+            audio = block(notes.window(window.start, samples / self.sample_rate, block.tail(settings)), settings)
+        return audio
+
+    def line(self) -> list[Stage]:
+        """The stages after the instrument."""
+        return [stage for stage in self.stages if isinstance(stage, Stage)]
+
+    def members(self) -> Iterator[tuple[str, Block]]:
+        """(path, block) of the whole track, in order."""
+        for stage in (self.performer, self.instrument, *self.line()):
+            yield from stage.members()
+
+
+def run(members: Iterable[tuple[str, Block]], audio: Tensor, patch: Patch) -> Tensor:
+    """Audio through a row of blocks, with neighbouring linear blocks fused into one FFT pair."""
+    for linear, row in groupby(members, key=lambda member: isinstance(member[1], LinearBlock)):
+        if linear:
+            audio = _run_fused(list(row), audio, patch)
+        else:
+            for path, block in row:
+                audio = _run_one(block, audio, patch, path)
+    return audio
+
+
+def _run_one(block: Block, audio: Tensor, patch: Patch, path: str) -> Tensor:
+    """One block, its latency taken back: it is fed that many samples more, and as many are dropped at the start."""
+    if isinstance(block, Instrument | NoteBlock):
+        raise TypeError(f"block '{block.name}' at '{path}' plays or makes notes; it cannot process audio")
+    if block.latency == 0:
+        return torch.as_tensor(block(audio, patch.of(path)))
+    return torch.as_tensor(block(pad(audio, (0, block.latency)), patch.of(path)))[..., block.latency :]
+
+
+def _run_fused(row: list[tuple[str, Block]], audio: Tensor, patch: Patch) -> Tensor:
+    """A row of linear blocks as the product of their responses, padded by all their tails."""
+    linear = [(block, patch.of(path)) for path, block in row if isinstance(block, LinearBlock)]
+    samples = audio.shape[-1]
+    tail = sum(block.tail(settings) * block.sample_rate for block, settings in linear)
+    n_fft = fft.fast_length(samples + round(tail))
+    response = None
+    for block, settings in linear:
+        factor = block.response(settings, n_fft)
+        response = factor if response is None else response * factor
+    return audio if response is None else fft.apply_response(audio, response, n_fft)
+
+
+class Song(nn.Module):
+    """Tracks, summed into mastering.
+
+    Args:
+        name: of the song.
+        tracks, mastering: the line.
+        start: the starting patch, a batch of one.
+        length: [s] to render.
+        sample_rate: [Hz].
+        pre_roll: [s] rendered before a window and dropped, so that what carries over from before it is there.
+        learn: patterns of the parameters that a climb frees unless told otherwise.
+        tempo_map: of the notes as written.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        tracks: list[Track],
+        mastering: Stage,
+        start: Patch,
+        length: float,
+        sample_rate: int,
+        pre_roll: float = 1.0,
+        learn: Sequence[str] = ("*",),
+        tempo_map: TempoMap | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.tracks = nn.ModuleDict({track.name: track for track in tracks})
+        self.mastering = mastering
+        self.start = start
+        self.length = length
+        self.sample_rate = sample_rate
+        self.pre_roll = pre_roll
+        self.learn = list(learn)
+        self.tempo_map = tempo_map or TempoMap()
+
+    @staticmethod
+    def load(song: str | os.PathLike[str] = "demo", overrides: Sequence[str] = (), seed: int | None = None) -> Song:
+        """A song by name, or of a run folder. See `hitchain.chain.build.load`."""
+        from hitchain.chain.build import load
+
+        return load(song, overrides, seed)
+
+    def forward(self, patch: Patch, window: Window | None = None) -> Tensor:
+        """The master: (batch, 2, samples), differentiable in the patch; of the whole song, or of a window of it."""
+        wide = self._widen(window)
+        master = torch.as_tensor(self.mastering(self._mix(patch, wide), patch))
+        return master if window is None else self._cut(master, wide, window)
+
+    def mix(self, patch: Patch, window: Window | None = None) -> Tensor:
+        """The sum of the tracks before mastering: (batch, 2, samples)."""
+        wide = self._widen(window)
+        mix = self._mix(patch, wide)
+        return mix if window is None else self._cut(mix, wide, window)
+
+    def stems(self, patch: Patch, window: Window | None = None) -> Iterator[tuple[str, str, Tensor]]:
+        """(track, stage, audio leaving it) for every track and stage, then ("", "mix", ...) and ("", "master", ...).
+
+        Unfused, so it costs more than the master alone; the master is the same to within -90 dB.
+        """
+        wide = self._widen(window)
+        cut = window or wide
+        mix = torch.zeros(patch.batch, 2, round(wide.length * self.sample_rate))
+        for track in self.each_track():
+            audio = mix
+            for stage, audio in track.stems(patch, wide):
+                yield track.name, stage, self._cut(audio, wide, cut)
+            mix = mix + audio
+        yield "", "mix", self._cut(mix, wide, cut)
+        yield "", "master", self._cut(torch.as_tensor(self.mastering(mix, patch)), wide, cut)
+
+    def render(self, patch: Patch | None = None, window: Window | None = None) -> dict[str, Tensor]:
+        """Every stem by its name: "lead/instrument", "lead/effects", ..., "mix", "master". No gradient is kept."""
+        with torch.no_grad():
+            stems = self.stems(self.start if patch is None else patch, window)
+            return {f"{track}/{stage}" if track else stage: audio for track, stage, audio in stems}
+
+    def patch(self, batch: int = 1, seed: int = 0, spread: float = 0.06, learn: Sequence[str] | None = None) -> Patch:
+        """The starting patch, and beside it seeded variations: `batch` candidates in all.
+
+        Args:
+            spread: standard deviation of the variations, as a share of each knob's range.
+            learn: patterns of the knobs that vary; the song's own choice where None.
+        """
+        from hitchain.chain.knobs import Knobs
+
+        if batch == 1:
+            return self.start
+        knobs = Knobs(self, self.learn if learn is None else learn)
+        z = knobs.vary(knobs.unbounded(self.start), batch, spread, torch.Generator().manual_seed(seed))
+        varied = knobs.harden(knobs.apply(z, self.start))
+        return varied.with_first(self.start)
+
+    def _mix(self, patch: Patch, window: Window) -> Tensor:
+        mix: Tensor | None = None
+        for track in self.each_track():
+            audio = track(patch, window)
+            mix = audio if mix is None else mix + audio
+        if mix is None:
+            mix = torch.zeros(patch.batch, 2, round(window.length * self.sample_rate))
+        return mix
+
+    def each_track(self) -> Iterator[Track]:
+        """The tracks in order."""
+        for track in self.tracks.values():
+            if isinstance(track, Track):
+                yield track
+
+    def blocks(self) -> dict[str, Block]:
+        """Every block of the song by its path in the patch, in the order of the line."""
+        blocks: dict[str, Block] = {}
+        for track in self.each_track():
+            blocks.update(track.members())
+        blocks.update(self.mastering.members())
+        return blocks
+
+    def _widen(self, window: Window | None) -> Window:
+        """A window with pre-roll before it, on the sample grid."""
+        if window is None:
+            return Window(0.0, self.length)
+        rate = self.sample_rate
+        first = round(max(0.0, window.start - self.pre_roll) * rate)
+        last = round(window.start * rate) + round(window.length * rate)
+        return Window(first / rate, (last - first) / rate)
+
+    def _cut(self, audio: Tensor, wide: Window, window: Window) -> Tensor:
+        first = round(window.start * self.sample_rate) - round(wide.start * self.sample_rate)
+        return audio[..., first:]

@@ -1,0 +1,43 @@
+"""Checkpoints of a climb: tensors as safetensors, the rest as JSON in its header. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from hitchain.chain.ascent import State
+from hitchain.errors import UserError
+from hitchain.files import replacing
+
+NAME = "checkpoint.safetensors"
+FORMAT = "hitchain climb 1"
+
+
+def save(folder: Path, state: State) -> None:
+    """Write the state of a climb to its run folder, whole or not at all."""
+    tensors = {key: getattr(state, key).detach().cpu().contiguous().clone() for key in State.TENSORS}
+    with replacing(folder / NAME) as temporary:
+        save_file(tensors, str(temporary), metadata={"format": FORMAT, "state": json.dumps(state.numbers())})
+
+
+def load(folder: Path) -> State | None:
+    """The state in a run folder; None where the run was stopped before its first checkpoint.
+
+    Raises `UserError` where the file is damaged or not a checkpoint.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise UserError(f"{path} is not a checkpoint of a climb (format '{metadata.get('format')}').")
+            numbers = json.loads(metadata["state"])
+            tensors = {key: file.get_tensor(key) for key in State.TENSORS}
+        return State(**tensors, **numbers)
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UserError(f"checkpoint {path} is damaged: {error}. Start again without resume=.") from error

@@ -1,0 +1,285 @@
+"""What `hitchain render` and `hitchain optimize` do, given a checked config."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hitchain import rater
+from hitchain.blocks.parameter import Choice
+from hitchain.chain import checkpoint, run
+from hitchain.chain import config as configs
+from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State
+from hitchain.chain.build import build
+from hitchain.chain.chain import Song
+from hitchain.chain.knobs import Knobs
+from hitchain.chain.objective import Objective
+from hitchain.chain.patch import Patch
+from hitchain.errors import UserError
+from hitchain.files import write_text, write_wav
+from hitchain.progress import Progress
+
+Say = Callable[[str], None]
+
+
+def render(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
+    """Write every stem of a song, its mix and its master. Returns what stands in result.json."""
+    began = time.monotonic()
+    subtype = run.checked_format(config)
+    folder = Path(config["out"])
+    song = build(config)
+    run.begin(folder, {"command": "render", **config})
+    run.check_space(folder, song)
+    master = run.write_audio(folder, song, song.start, subtype)
+    result = {
+        "command": "render",
+        "song": song.name,
+        "seed": config["seed"],
+        "sample_rate": song.sample_rate,
+        "length": song.length,
+        "seconds": round(time.monotonic() - began, 3),
+        **levels(master, song.sample_rate),
+    }
+    run.write_result(folder, result)
+    _report(folder, say)
+    say(f"stems    {folder / 'stems'}")
+    say(f"mix      {folder / 'mix.wav'}")
+    say(f"master   {folder / 'master.wav'}  ({result['loudness']:.1f} LUFS, {result['true_peak']:.1f} dBTP)")
+    return result
+
+
+def optimize(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
+    """Climb a rating through the knobs of a song, and render the best. Returns what stands in result.json."""
+    if config.get("resume"):
+        return _resume(Path(config["resume"]), config, say)
+    folder = Path(config["out"])
+    return _climb(folder, dict(config), None, say)
+
+
+def _resume(folder: Path, config: Mapping[str, Any], say: Say) -> dict[str, Any]:
+    """Go on with the climb in a run folder, by its own config; only a longer `optimizer.steps` or `budget` is taken."""
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"resume={folder} is not a run folder: it has no config.yaml.")
+    kept = configs.read(folder / "config.yaml")
+    if kept.get("command") != "optimize":
+        raise UserError(f"resume={folder} is a run of '{kept.get('command')}'; only a climb (optimize) can be resumed.")
+    if (folder / "result.json").is_file():
+        raise UserError(f"resume={folder} has finished already; its result is in {folder / 'result.json'}.")
+    return _climb(folder, kept, checkpoint.load(folder), say)
+
+
+def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say) -> dict[str, Any]:
+    subtype = run.checked_format(config)
+    song = build(config)
+    objective = objective_of(config)
+    learn = config["learn"] if config.get("learn") is not None else song.learn
+    ascent = Ascent(song, objective, patterns(learn), schedule_of(config), config["seed"], state)
+    if state is None and not config.get("resume"):
+        run.begin(folder, {"command": "optimize", **config})
+    run.check_space(folder, song)
+    say(f"climbing {len(ascent.knobs)} knobs of '{song.name}', {ascent.schedule.batch} candidates; {folder}")
+    before = _before(folder, song, objective)
+    with _interruptible() as interrupted:
+        _ascend(ascent, folder, before["rating"], float(config["optimizer"]["checkpoint_every"]), interrupted)
+    climbed = ascent.result()
+    patch, after = _better(song, objective, climbed, before)
+    master = run.write_audio(folder, song, patch, subtype)
+    result = {
+        "command": "optimize",
+        "song": song.name,
+        "seed": config["seed"],
+        "sample_rate": song.sample_rate,
+        "length": song.length,
+        "seconds": round(ascent.state.seconds, 3),
+        "steps": ascent.state.step,
+        "stopped": climbed.stopped,
+        "learned": len(ascent.knobs),
+        "rating_before": before["rating"],
+        "rating_after": after["rating"],
+        "heldout_before": before["heldout"],
+        "heldout_after": after["heldout"],
+        "knobs": moved(climbed.knobs, song.start, patch),
+        "warnings": warnings(before, after, climbed),
+        **levels(master, song.sample_rate),
+    }
+    run.write_result(folder, result)
+    report = _report(folder, say)
+    say(f"rating   {before['rating']:.3f} -> {after['rating']:.3f}   ({climbed.stopped}, {ascent.state.step} steps)")
+    if after["heldout"] is not None:
+        say(f"held out {before['heldout']:.3f} -> {after['heldout']:.3f}   (a rater that was not climbed)")
+    for warning in result["warnings"]:
+        say(f"warning  {warning}")
+    say(f"master   {folder / 'master.wav'}")
+    if report is not None:
+        say(f"report   {report}")
+    return result
+
+
+def _ascend(
+    ascent: Ascent, folder: Path, rating: float, every: float, interrupted: Callable[[], bool]
+) -> None:
+    """Step until the climb stops, writing history and checkpoints as it goes."""
+    _write_history(folder, ascent.state.history)
+    saved = time.monotonic()
+    with Progress(ascent.schedule.steps, "climb", initial=ascent.state.step) as progress:
+        while not ascent.finished:
+            row = ascent.advance()
+            with (folder / "history.jsonl").open("a", encoding="utf-8") as history:
+                history.write(json.dumps(row) + "\n")
+            shown = {"rating": row.get("rating", rating), "best": ascent.state.best_rating}
+            progress.update(ascent.state.step, **shown)
+            if interrupted() and not ascent.finished:
+                ascent.state.stopped = "interrupted"
+            if ascent.finished or time.monotonic() - saved >= every:
+                checkpoint.save(folder, ascent.state)
+                saved = time.monotonic()
+
+
+def _write_history(folder: Path, history: Sequence[Row]) -> None:
+    """The history up to the checkpoint: rows that a killed run wrote after it will be computed again."""
+    write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+
+
+@torch.no_grad()
+def _before(folder: Path, song: Song, objective: Objective) -> dict[str, Any]:
+    """Render and rate the starting patch."""
+    master = song(song.start)
+    write_wav(folder / "before.wav", master[0], song.sample_rate)
+    return _rate(objective, master, song.sample_rate)
+
+
+@torch.no_grad()
+def _better(song: Song, objective: Objective, climbed: Climbed, before: dict[str, Any]) -> tuple[Patch, dict[str, Any]]:
+    """The climbed patch, or the starting one if on the whole song it rates no better."""
+    after = _rate(objective, song(climbed.patch), song.sample_rate)
+    if after["rating"] > before["rating"]:
+        return climbed.patch, after
+    return song.start, before
+
+
+def _rate(objective: Objective, master: Tensor, sample_rate: int) -> dict[str, Any]:
+    heldout = objective.rate_heldout(master, sample_rate)
+    return {
+        "rating": float(objective.rate(master, sample_rate)[0]),
+        "heldout": None if heldout is None else float(heldout[0]),
+    }
+
+
+def warnings(before: Mapping[str, Any], after: Mapping[str, Any], climbed: Climbed) -> list[str]:
+    """What the reader of a result should know before believing it."""
+    said = []
+    gain = after["rating"] - before["rating"]
+    if gain <= 0:
+        said.append("the climb found nothing better than the starting patch")
+    elif after["heldout"] is not None and after["heldout"] - before["heldout"] < 0.25 * gain:
+        said.append("the gain does not transfer: the held-out rating rose by less than a quarter of it")
+    if len(climbed.knobs) > 150:
+        said.append(f"{len(climbed.knobs)} knobs were freed; past 150 the judge is more easily gamed")
+    return said
+
+
+def moved(knobs: Knobs, before: Patch, after: Patch) -> list[dict[str, Any]]:
+    """The freed knobs with old and new value, those first that moved most (as a share of their range)."""
+    rows = []
+    for knob in knobs.knobs:
+        old, new = (patch.settings[knob.path][knob.parameter.name][0].double() for patch in (before, after))
+        row: dict[str, Any] = {"path": knob.name}
+        if isinstance(knob.parameter, Choice):
+            distance = float((new - old).abs().sum() / 2)
+            row |= {"unit": "", "before": None, "after": None}
+            row |= {"before_text": knob.parameter.show(old.tolist()), "after_text": knob.parameter.show(new.tolist())}
+        else:
+            shift = knob.parameter.to_unit(new) - knob.parameter.to_unit(old)
+            distance = float(shift.abs().mean())
+            row |= {"unit": knob.parameter.unit, "before": float(old.mean()), "after": float(new.mean())}
+            note = " (mean over notes)" if knob.parameter.per_note else ""
+            row |= {"before_text": knob.parameter.show(float(old.mean())) + note}
+            row |= {"after_text": knob.parameter.show(float(new.mean())) + note}
+        rows.append(row | {"moved": distance})
+    return sorted(rows, key=lambda row: -row["moved"])
+
+
+def levels(master: Tensor, sample_rate: int) -> dict[str, float]:
+    """Integrated loudness [LUFS] and true peak [dBTP] of a master of batch 1."""
+    from hitchain.blocks.dsp.loudness import integrated_loudness, true_peak
+
+    with torch.no_grad():
+        loudness = float(integrated_loudness(master, sample_rate)[0])
+        peak = float(true_peak(master, sample_rate)[0])
+    return {"loudness": round(max(loudness, -200.0), 3), "true_peak": round(max(peak, -200.0), 3)}
+
+
+def objective_of(config: Mapping[str, Any]) -> Objective:
+    """The objective a config describes: `objective.rater` with its climbed members and the one that is held out."""
+    section = config["objective"]
+    for key in ("neutral", "bounds"):
+        if section[key] < 0:
+            raise UserError(f"objective.{key}={section[key]} should be 0 or more.")
+    climbed, heldout = rater.panel(str(section["rater"]))
+    return Objective(climbed, heldout, float(section["neutral"]), float(section["bounds"]))
+
+
+def schedule_of(config: Mapping[str, Any]) -> Schedule:
+    """The schedule a config describes."""
+    section = {key: value for key, value in config["optimizer"].items() if key != "checkpoint_every"}
+    return Schedule(**{**section, "budget": seconds(section["budget"], "optimizer.budget")})
+
+
+def seconds(value: Any, where: str) -> float | None:
+    """A time limit in seconds from 90, "90s", "10m" or "1h"."""
+    if value is None:
+        return None
+    text = str(value).strip().lower()
+    scale = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], None)
+    try:
+        limit = float(text[:-1]) * scale if scale else float(text)
+    except ValueError:
+        limit = -1.0
+    if isinstance(value, bool) or not 0 < limit < 1e9:
+        raise UserError(f"{where}={value!r} should be a time such as 90s, 10m or 1h.")
+    return limit
+
+
+def patterns(learn: Any) -> list[str]:
+    """`learn` as a list of patterns. Raises `UserError` where it is something else."""
+    items = [learn] if isinstance(learn, str) else learn
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
+        raise UserError(f"learn={learn!r} should be a list of patterns, for example learn=[mastering.*,lead.amp.*].")
+    return list(items)
+
+
+def _report(folder: Path, say: Say) -> Path | None:
+    """The report; a run whose audio is safe is not failed by its picture."""
+    from hitchain.chain.report import write_report
+
+    try:
+        return write_report(folder)
+    except (OSError, ValueError, UserError) as error:
+        say(f"warning  report.html could not be written: {error}")
+        return None
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """While inside, a first Ctrl-C (or SIGTERM) only sets a flag: the step is finished and the best is rendered."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,163 @@
+"""Knobs: the parameters of a song that an ascent may turn, as one unbounded tensor.
+
+An unbounded z becomes a knob position u = sigmoid(z) in (0, 1), and that a physical value through the parameter's
+declared scale. A choice takes one z for each option: weights = softmax(z).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.parameter import Choice, Parameter
+from hitchain.chain.patch import Patch
+from hitchain.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from hitchain.chain.chain import Song
+
+EDGE = 0.02
+"""How far inside its range a climb starts a knob that stands at an end: at the very end, sigmoid has no slope."""
+CHOICE_EDGE = 0.02
+"""The weight at which a climb starts the options that are not chosen."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """One freed parameter: where it stands, and which columns of z are its own."""
+
+    path: str
+    parameter: Parameter | Choice
+    first: int
+    size: int
+
+    @property
+    def name(self) -> str:
+        """The full name, as in `learn` patterns: "lead.amp.gain"."""
+        return f"{self.path}.{self.parameter.name}"
+
+
+class Knobs:
+    """The freed parameters of a song.
+
+    Args:
+        song: whose.
+        patterns: shell-style patterns over full names ("mastering.*", "lead.amp.gain"); one that starts with "!" takes
+            away again what it matches.
+
+    Raises:
+        UserError: a pattern that matches nothing (naming the nearest), or no parameter is left.
+    """
+
+    def __init__(self, song: Song, patterns: Sequence[str]) -> None:
+        self.song = song
+        self.knobs: list[Knob] = []
+        chosen = matching(song, patterns)
+        first = 0
+        for path, block in song.blocks().items():
+            for parameter in block.parameters:
+                if f"{path}.{parameter.name}" not in chosen:
+                    continue
+                size = _size(parameter, song, path)
+                self.knobs.append(Knob(path, parameter, first, size))
+                first += size
+        self.size = first
+
+    def __len__(self) -> int:
+        return len(self.knobs)
+
+    def unbounded(self, patch: Patch) -> Tensor:
+        """z of shape (batch, size): where the patch has the knobs, ends of the range taken `EDGE` inside."""
+        columns = []
+        for knob in self.knobs:
+            value = patch.settings[knob.path][knob.parameter.name].detach()
+            if isinstance(knob.parameter, Choice):
+                weights = value.clamp_min(CHOICE_EDGE)
+                columns.append(torch.log(weights / weights.sum(dim=-1, keepdim=True)))
+            else:
+                position = knob.parameter.to_unit(value).clamp(EDGE, 1.0 - EDGE)
+                columns.append(torch.logit(position).reshape(patch.batch, -1).expand(-1, knob.size))
+        return torch.cat(columns, dim=-1).contiguous() if columns else torch.zeros(patch.batch, 0)
+
+    def apply(self, z: Tensor, patch: Patch) -> Patch:
+        """The patch with the knobs at z (batch, size); differentiable. Frozen values are repeated for the batch."""
+        batch = z.shape[0]
+        wide = patch if patch.batch == batch else patch.map(lambda value: value.expand(batch, *value.shape[1:]))
+        changes: dict[tuple[str, str], Tensor] = {}
+        for knob in self.knobs:
+            columns = z[:, knob.first : knob.first + knob.size]
+            if isinstance(knob.parameter, Choice):
+                changes[knob.path, knob.parameter.name] = torch.softmax(columns, dim=-1)
+            else:
+                value = knob.parameter.from_unit(torch.sigmoid(columns))
+                value = value.clamp(knob.parameter.low, knob.parameter.high)  # rounding at the ends
+                changes[knob.path, knob.parameter.name] = value if knob.parameter.per_note else value.squeeze(-1)
+        return wide.replace(changes)
+
+    def positions(self, z: Tensor) -> Tensor:
+        """Knob positions in (0, 1): (batch, size); for a choice, its weights."""
+        positions = torch.sigmoid(z)
+        for knob in self.knobs:
+            if isinstance(knob.parameter, Choice):
+                columns = slice(knob.first, knob.first + knob.size)
+                weights = torch.softmax(z[:, columns], dim=-1)
+                positions = torch.cat([positions[:, : knob.first], weights, positions[:, knob.first + knob.size :]], dim=-1)
+        return positions
+
+    def vary(self, z: Tensor, batch: int, spread: float, generator: torch.Generator) -> Tensor:
+        """`batch` starting points (batch, size): z (1, size) itself, then copies moved by `spread` of the range.
+
+        The moves are normal in u, folded back at the ends by the sigmoid's own slope.
+        """
+        moves = torch.randn(batch - 1, self.size, generator=generator, dtype=z.dtype) * spread
+        position = torch.sigmoid(z)
+        moved = torch.logit((position + moves).clamp(EDGE, 1.0 - EDGE))
+        return torch.cat([z, moved.to(z.device)]) if batch > 1 else z.clone()
+
+    def harden(self, patch: Patch) -> Patch:
+        """The patch with every freed choice decided: its strongest option alone."""
+        changes: dict[tuple[str, str], Tensor] = {}
+        for knob in self.knobs:
+            if isinstance(knob.parameter, Choice):
+                weights = patch.settings[knob.path][knob.parameter.name]
+                hard = torch.zeros_like(weights).scatter(-1, weights.argmax(dim=-1, keepdim=True), 1.0)
+                changes[knob.path, knob.parameter.name] = hard
+        return patch.replace(changes)
+
+
+def matching(song: Song, patterns: Sequence[str]) -> set[str]:
+    """The full names of the parameters that the patterns free. See `Knobs`."""
+    names = [f"{path}.{parameter.name}" for path, block in song.blocks().items() for parameter in block.parameters]
+    chosen: set[str] = set()
+    for pattern in patterns:
+        bare = pattern.removeprefix("!")
+        matched = {name for name in names if fnmatch.fnmatchcase(name, bare)}
+        if not matched:
+            raise UserError(f"learn: no parameter is named '{bare}'; {_nearest_name(bare, names)}")
+        chosen = chosen - matched if pattern.startswith("!") else chosen | matched
+    if not chosen:
+        raise UserError("learn: no parameter is left to climb; free some, for example learn=[mastering.*].")
+    return chosen
+
+
+def _nearest_name(pattern: str, names: Iterable[str]) -> str:
+    listed = list(names)
+    if "*" in pattern:
+        paths = {name.rpartition(".")[0] + ".*" for name in listed}
+        return nearest(pattern, paths)
+    return nearest(pattern, listed)
+
+
+def _size(parameter: Parameter | Choice, song: Song, path: str) -> int:
+    if isinstance(parameter, Choice):
+        return len(parameter.options)
+    if parameter.per_note:
+        for track in song.each_track():
+            if path in track.performer.paths:
+                return track.notes.count
+    return 1
