@@ -218,12 +218,14 @@ def levels(master: Tensor, sample_rate: int) -> dict[str, float]:
 
 
 def objective_of(config: Mapping[str, Any]) -> Objective:
-    """The objective a config describes: `objective.rater` with its climbed members and the one that is held out."""
+    """The objective a config describes: `objective.rater`, one or a list, is climbed; `objective.heldout` never is."""
     section = config["objective"]
     for key in ("neutral", "bounds"):
         if section[key] < 0:
             raise UserError(f"objective.{key}={section[key]} should be 0 or more.")
-    climbed, heldout = rater.panel(str(section["rater"]))
+    names = section["rater"] if isinstance(section["rater"], list) else [section["rater"]]
+    climbed = [rater.load(str(name)) for name in names]
+    heldout = None if section["heldout"] is None else rater.load(str(section["heldout"]))
     return Objective(climbed, heldout, float(section["neutral"]), float(section["bounds"]))
 
 

@@ -184,7 +184,8 @@ def _check_type(value: Any, default: Any, where: str) -> None:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return
     wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a group of keys"}
-    raise UserError(f"{where}={value!r} should be {wanted.get(type(default), type(default).__name__)}, like {default!r}.")
+    example = "" if isinstance(default, dict) else f", like {default!r}"
+    raise UserError(f"{where}={value!r} should be {wanted.get(type(default), type(default).__name__)}{example}.")
 
 
 def _check_block(value: Any, where: str) -> None:
