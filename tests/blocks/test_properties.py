@@ -152,8 +152,10 @@ class TestAudio:
 
     @given(case=NOISES)
     def test_mono_and_stereo_of_the_same_agree(self, name: str, case: Case) -> None:
-        """A mono track is the same as a stereo one with equal channels, unless the block itself makes width."""
+        """A mono track is the same as a stereo one with equal channels."""
         block = example(name)
+        if any(getattr(parameter, "unit", "") == "LUFS" for parameter in block.parameters):
+            pytest.skip("BS.1770 sums the power of channels: two are 3 LU louder than one")
         mono = Case(case.seed, case.signal, channels=1).audio(dtype=torch.float64)
         settings = case.settings(block, 1, torch.float64)
         from_mono = block(mono, settings)
