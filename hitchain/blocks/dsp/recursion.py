@@ -1,7 +1,7 @@
 """First-order recursions with exact gradients: the one place where sample-by-sample feedback is dispatched.
 
-On CPU a compiled loop runs each row, in parallel over rows, with a hand-derived adjoint. Elsewhere (`parallel=True`) the
-same result comes from an associative scan in log2(samples) steps.
+On CPU a compiled loop runs each row, in parallel over rows, with a hand-derived adjoint. Elsewhere (`parallel=True`)
+the same result comes from an associative scan in log2(samples) steps.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def ballistics(
         attack, release: in (0, 1], one a row (shape (...) or (..., 1)) or one a sample (shape (..., samples)); see
             `dynamics.time_coefficient`.
         initial: y[-1], shape (...); 0 if left out.
-        parallel: scan instead of loop; by default wherever `level` is not on CPU. It repeats the scan until the switching
-            pattern stands still, which is the exact result (Howard's policy iteration; few rounds in practice).
+        parallel: scan instead of loop; by default wherever `level` is not on CPU. It repeats the scan until the
+            switching pattern stands still, which is the exact result (Howard's policy iteration; few rounds).
 
     Returns:
         y, shape (..., samples). Differentiable once, in all four.
@@ -161,7 +161,7 @@ class _LinearRecurrence(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         coefficient, initial, output = ctx.saved_tensors
         if ctx.parallel:
@@ -194,7 +194,7 @@ class _Ballistics(torch.autograd.Function):
         return output
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         level, attack, release, initial, output, rising = ctx.saved_tensors
         if ctx.parallel:

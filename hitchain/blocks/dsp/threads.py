@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -30,9 +31,7 @@ def over_rows(kernel: Callable[..., None], rows: int, *arguments: Any) -> None:
         kernel(0, rows, *arguments)
         return
     edges = [rows * part // parts for part in range(parts + 1)]
-    others = [
-        _pool().submit(kernel, first, last, *arguments) for first, last in zip(edges[1:-1], edges[2:], strict=True)
-    ]
+    others = [_pool().submit(kernel, begin, end, *arguments) for begin, end in pairwise(edges[1:])]
     kernel(0, edges[1], *arguments)
     for other in others:
         other.result()

@@ -1,0 +1,79 @@
+"""Parts of dynamics processors: detectors, time constants, the static curve."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.dsp.recursion import ballistics
+
+
+def time_coefficient(milliseconds: Tensor, sample_rate: int) -> Tensor:
+    """The one-pole coefficient of a time constant: c = 1 - exp(-1 / (tau sample_rate)).
+
+    y[t] = y[t-1] + c (x[t] - y[t-1]) covers 1 - 1/e = 63 % of a step in `milliseconds`. Any shape; in (0, 1].
+    """
+    return -torch.expm1(-1000.0 / (milliseconds * sample_rate))
+
+
+def peak_level(audio: Tensor, floor: float = -120.0) -> Tensor:
+    """The level at each sample, linked across channels: 20 log10 max over channels of |x|.
+
+    Args:
+        audio: (batch, channels, samples).
+        floor: [dB] below which all counts as silence, with zero gradient.
+
+    Returns:
+        [dB], (batch, samples).
+    """
+    peak = audio[:, 0].abs()
+    for channel in range(1, audio.shape[1]):
+        peak = torch.maximum(peak, audio[:, channel].abs())
+    return torch.log(peak.clamp_min(10.0 ** (floor / 20.0))) * (20.0 / math.log(10.0))
+
+
+def rms_level(audio: Tensor, milliseconds: Tensor, sample_rate: int, floor: float = -120.0) -> Tensor:
+    """The running root mean square, linked across channels: 10 log10 of the one-pole average of the mean square.
+
+    Args:
+        audio: (batch, channels, samples).
+        milliseconds: time constant of the average, (batch,).
+        floor: [dB] below which all counts as silence, with zero gradient.
+
+    Returns:
+        [dB], (batch, samples).
+    """
+    coefficient = time_coefficient(milliseconds, sample_rate)
+    power = ballistics(audio.square().mean(dim=1), coefficient, coefficient)
+    return torch.log(power.clamp_min(10.0 ** (floor / 10.0))) * (10.0 / math.log(10.0))
+
+
+def gain_reduction(level: Tensor, threshold: Tensor, ratio: Tensor, knee: Tensor) -> Tensor:
+    """The static curve of a compressor, as the decibels it takes away (Giannoulis, Massberg and Reiss 2012, eq. 4).
+
+        (1 - 1/ratio) * { 0                                  where 2 (level - threshold) < -knee
+                          (level - threshold + knee/2)^2 / (2 knee)    in between
+                          level - threshold                  where 2 (level - threshold) > knee }
+
+    A knee of 0 is a hard corner, with finite gradients.
+
+    Args:
+        level: [dB], (batch, samples).
+        threshold: [dB]; ratio: >= 1; knee: width [dB], >= 0; each (batch,) or (batch, samples).
+
+    Returns:
+        [dB], >= 0, (batch, samples).
+    """
+    threshold, ratio, knee = (value.unsqueeze(-1) if value.ndim < 2 else value for value in (threshold, ratio, knee))
+    into = level - (threshold - 0.5 * knee)
+    bent = torch.minimum(into.clamp_min(0.0), knee)  # how far into the knee, at most all of it
+    # the area under the slope, which climbs from 0 to 1 through the knee, plus all beyond the knee
+    reduction = bent * bent * (0.5 / knee.clamp_min(1e-12)) + (into - knee).clamp_min(0.0)
+    return (1.0 - 1.0 / ratio) * reduction
+
+
+def smoothed_reduction(reduction: Tensor, attack: Tensor, release: Tensor, sample_rate: int) -> Tensor:
+    """Gain reduction in dB through attack and release times [ms], each (batch,): the smooth branching detector."""
+    return ballistics(reduction, time_coefficient(attack, sample_rate), time_coefficient(release, sample_rate))
