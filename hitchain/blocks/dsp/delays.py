@@ -1,0 +1,69 @@
+"""Delays in the frequency domain, fractional and differentiable in time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def delay_response(samples: Tensor, n_fft: int) -> Tensor:
+    """The response of a delay: e^{-j w m} at the bins, w = 2 pi k / n_fft.
+
+    An ideal (sinc-interpolating) fractional delay, exact where m is whole. Phases of long delays run into the 100,000s
+    of radians, beyond float32; so k is split into coarse and fine steps, each turned into a phasor in float64, and the
+    bins are the products of the two: a multiplication a bin instead of a sine and a cosine.
+
+    Args:
+        samples: m >= 0, any shape.
+        n_fft: the transform's length.
+
+    Returns:
+        Complex, (..., n_fft // 2 + 1).
+    """
+    near, far = delay_phasors(samples, n_fft)
+    return (far.unsqueeze(-1) * near.unsqueeze(-2)).flatten(-2)[..., : n_fft // 2 + 1]
+
+
+def delay_phasors(samples: Tensor, n_fft: int) -> tuple[Tensor, Tensor]:
+    """The factors of `delay_response`: near (..., fine) and far (..., coarse), fine about the root of the bins.
+
+    The response at bin k is far[k // fine] * near[k % fine].
+    """
+    bins = n_fft // 2 + 1
+    fine = 1 << max(1, math.ceil(math.log2(bins) / 2))
+    coarse = -(-bins // fine)
+    turns = samples.double().unsqueeze(-1) / n_fft
+    steps = torch.arange(max(fine, coarse), dtype=torch.float64, device=samples.device)
+    complex_type = samples.dtype.to_complex()
+    near, far = _phasor(turns * steps[:fine]), _phasor(turns * (steps[:coarse] * fine))
+    return near.to(complex_type), far.to(complex_type)
+
+
+def _phasor(turns: Tensor) -> Tensor:
+    """e^{-2 pi j turns}."""
+    angle = (turns - turns.detach().floor()) * (-2.0 * math.pi)
+    return torch.complex(torch.cos(angle), torch.sin(angle))
+
+
+def one_pole_response(frequency: Tensor, n_fft: int, sample_rate: int) -> Tensor:
+    """The response of a first-order low-pass, by the bilinear transform: K C / (K C + j S).
+
+    S = sin(w/2), C = cos(w/2), K = tan(pi f / sample_rate): 1 at 0 Hz, -3 dB at f, 0 at Nyquist. The pole is at
+    z = (1 - K) / (1 + K).
+
+    Args:
+        frequency: f [Hz] below sample_rate / 2 (see `filters.bounded_frequency`), any shape.
+        n_fft: the transform's length.
+        sample_rate: [Hz].
+
+    Returns:
+        Complex, (..., n_fft // 2 + 1).
+    """
+    half = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device=frequency.device) * (math.pi / n_fft)
+    cosine, sine = torch.cos(half).to(frequency.dtype), torch.sin(half).to(frequency.dtype)
+    scaled = torch.tan(frequency * (math.pi / sample_rate)).unsqueeze(-1) * cosine
+    square = scaled * scaled
+    inverse = 1.0 / (square + sine * sine)
+    return torch.complex(square * inverse, -scaled * sine * inverse)

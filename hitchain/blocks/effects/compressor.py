@@ -1,0 +1,53 @@
+"""A compressor with true attack and release."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from hitchain.blocks.block import Block
+from hitchain.blocks.dsp import dynamics
+from hitchain.blocks.dsp.decibels import to_gain
+from hitchain.blocks.parameter import Parameter, Settings
+from hitchain.blocks.registry import register
+
+
+@register("effects/compressor")
+class Compressor(Block):
+    """Feed-forward compression with a smooth branching detector in the log domain (Giannoulis, Massberg, Reiss 2012,
+    "Digital dynamic range compressor design"), linked: all channels turn down together, by the loudest.
+
+        level = 20 log10 max |x|;  reduction = knee(level - threshold) (1 - 1/ratio), through attack and release
+        y = x ((1 - mix) + mix 10^((makeup - reduction) / 20))
+
+    Attack and release are the times to cover 63 % of a step of the reduction in dB.
+    """
+
+    parameters = (
+        Parameter("threshold", -60.0, 0.0, default=-18.0, unit="dB", description="level from which it turns down"),
+        Parameter("ratio", 1.0, 20.0, default=3.0, scale="log", description="dB in for 1 dB out, above the threshold"),
+        Parameter(
+            "attack", 0.1, 200.0, default=10.0, unit="ms", scale="log", description="time constant of turning down"
+        ),
+        Parameter(
+            "release", 5.0, 2000.0, default=120.0, unit="ms", scale="log", description="time constant of letting go"
+        ),
+        Parameter("knee", 0.1, 24.0, default=6.0, unit="dB", description="width of the bend at the threshold"),
+        Parameter("makeup", -12.0, 24.0, default=0.0, unit="dB", description="gain of the compressed signal"),
+        Parameter("mix", 0.0, 1.0, default=1.0, description="0 dry, 1 compressed; between, parallel compression"),
+    )
+    probe: ClassVar[dict[str, float]] = {"threshold": -24.0, "makeup": 3.0, "mix": 0.7}
+
+    def forward(self, audio: Tensor, settings: Settings) -> Tensor:
+        if audio.shape[-1] == 0:
+            return audio
+        gain = to_gain(settings["makeup"].unsqueeze(-1) - self.reduction(audio, settings))
+        mix = settings["mix"].unsqueeze(-1)
+        return audio * (1.0 + mix * (gain - 1.0)).unsqueeze(1)
+
+    def reduction(self, audio: Tensor, settings: Settings) -> Tensor:
+        """What is taken away [dB, >= 0] at each sample, before makeup and mix: (batch, samples)."""
+        level = dynamics.peak_level(audio)
+        static = dynamics.gain_reduction(level, settings["threshold"], settings["ratio"], settings["knee"])
+        return dynamics.smoothed_reduction(static, settings["attack"], settings["release"], self.sample_rate)

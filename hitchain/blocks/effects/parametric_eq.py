@@ -1,0 +1,79 @@
+"""A six-band parametric equaliser."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.block import LinearBlock
+from hitchain.blocks.dsp import filters
+from hitchain.blocks.parameter import Parameter, Settings
+from hitchain.blocks.registry import register
+
+SHELF_Q = 1.0 / math.sqrt(2.0)
+"""The steepest shelf without a bump."""
+
+PEAKS = (150.0, 500.0, 1500.0, 5000.0)
+"""Default centre frequencies [Hz]."""
+
+
+def _frequency(band: str, low: float, high: float, default: float) -> Parameter:
+    return Parameter(f"{band}_frequency", low, high, default, unit="Hz", scale="log", description=f"{band} frequency")
+
+
+def _gain(band: str) -> Parameter:
+    return Parameter(f"{band}_gain", -18.0, 18.0, default=0.0, unit="dB", description=f"{band} boost or cut")
+
+
+def _peak(band: str, default: float) -> tuple[Parameter, ...]:
+    q = Parameter(f"{band}_q", 0.2, 10.0, default=1.0, scale="log", description=f"{band} centre / bandwidth")
+    return _frequency(band, 20.0, 20000.0, default), _gain(band), q
+
+
+@register("effects/parametric_eq")
+class ParametricEq(LinearBlock):
+    """Low shelf, four peaks and high shelf in series: second-order sections of R. Bristow-Johnson's Audio EQ Cookbook.
+
+    A frequency near or above Nyquist acts as one just below it (`filters.bounded_frequency`).
+    """
+
+    parameters = (
+        _frequency("low_shelf", 20.0, 1000.0, default=100.0),
+        _gain("low_shelf"),
+        *(knob for number, centre in enumerate(PEAKS, start=1) for knob in _peak(f"peak{number}", centre)),
+        _frequency("high_shelf", 1000.0, 20000.0, default=8000.0),
+        _gain("high_shelf"),
+    )
+    probe: ClassVar[dict[str, float]] = {  # at 0 dB a band is a wire, whatever its frequency and Q
+        "low_shelf_gain": 6.0,
+        "high_shelf_gain": -6.0,
+        **{f"peak{number}_gain": 6.0 * (-1) ** number for number in range(1, len(PEAKS) + 1)},
+    }
+
+    def sections(self, settings: Settings) -> filters.Section:
+        """The sections' b and a, float64, (batch, sections, 3), in the order low shelf, peaks, high shelf."""
+        rate = self.sample_rate
+        value = {knob.name: settings[knob.name].double() for knob in self.parameters}
+        peaks = [f"peak{number}" for number in range(1, len(PEAKS) + 1)]
+        frequency, gain, q = (
+            torch.stack([value[f"{band}_{knob}"] for band in peaks], dim=-1) for knob in ("frequency", "gain", "q")
+        )
+        q_shelf = torch.full_like(value["low_shelf_gain"], SHELF_Q)
+        low = filters.low_shelf(value["low_shelf_frequency"], value["low_shelf_gain"], q_shelf, rate)
+        middle = filters.peak(frequency, gain, q, rate)
+        high = filters.high_shelf(value["high_shelf_frequency"], value["high_shelf_gain"], q_shelf, rate)
+        b, a = (torch.cat([low[i].unsqueeze(1), middle[i], high[i].unsqueeze(1)], dim=1) for i in (0, 1))
+        return b, a
+
+    def response(self, settings: Settings, n_fft: int) -> Tensor:
+        b, a = self.sections(settings)
+        dtype = settings["low_shelf_gain"].dtype
+        return filters.sections_response(b, a, n_fft, dtype).unsqueeze(1)
+
+    @torch.no_grad()
+    def tail(self, settings: Settings) -> float:
+        _, a = self.sections(settings)
+        return float(filters.ring_time(a, decay=100.0).max()) / self.sample_rate

@@ -1,0 +1,109 @@
+"""Artificial reverberation by a feedback delay network."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.block import LinearBlock
+from hitchain.blocks.dsp.delays import delay_response, one_pole_response
+from hitchain.blocks.dsp.feedback_network import feedback_network_response
+from hitchain.blocks.dsp.filters import bounded_frequency
+from hitchain.blocks.parameter import Parameter, Settings
+from hitchain.blocks.registry import register
+from hitchain.errors import UserError
+
+SHORTEST, LONGEST = 0.013, 0.067
+"""Delays of the lines at size 1 [s]."""
+
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+def _decay(band: str, default: float) -> Parameter:
+    return Parameter(f"decay_{band}", 0.1, 10.0, default, "s", "log", f"time to fall by 60 dB, {band} frequencies")
+
+
+@register("effects/reverb")
+class Reverb(LinearBlock):
+    """Feedback delay network with a decay time per band, evaluated at the bins (`dsp.feedback_network`).
+
+    The rate of decay at a frequency is the bands' rates, weighed by two first-order crossovers:
+
+        60 dB / T(f) = 60 dB (low(f) / decay_low + mid(f) / decay_mid + high(f) / decay_high)
+        low = 1 / (1 + (f/f_low)^2),  high = 1 / (1 + (f_high/f)^2),  mid = 1 - low - high
+
+    (f warped by the bilinear transform). Every line attenuates by its share of that rate, exactly, as the exponential
+    of a causal first-order filter (after Jot and Chaigne 1991; Schlecht and Habets 2017, "Accurate reverberation time
+    control in feedback delay networks"). The lines' lengths are in golden ratio, so that no two have common echoes;
+    left and right are orthogonal sums of them. The reverberation is scaled to the energy of its input at a mean decay, and
+    mixed at equal power: cos(pi/2 mix) dry + sin(pi/2 mix) wet.
+
+    Time wraps round at -90 dB: `tail` is one and a half times the longest decay.
+
+    Args:
+        sample_rate: [Hz].
+        lines: 8 or 16 delay lines: more are denser, and slower.
+    """
+
+    parameters = (
+        _decay("low", 2.0),
+        _decay("mid", 1.6),
+        _decay("high", 0.8),
+        Parameter("crossover_low", 60.0, 800.0, default=250.0, unit="Hz", scale="log", description="low to mid decay"),
+        Parameter("crossover_high", 1500.0, 12000.0, 4500.0, "Hz", "log", "mid to high decay"),
+        Parameter("size", 0.25, 4.0, default=1.0, scale="log", description="of the room: scales all its delays"),
+        Parameter("pre_delay", 0.0, 200.0, default=12.0, unit="ms", description="before the reverberation begins"),
+        Parameter("mix", 0.0, 1.0, default=0.2, description="0 dry, 1 reverberation only"),
+    )
+    probe: ClassVar[dict[str, float]] = {"mix": 0.6}
+    seconds: Tensor
+    signs: Tensor
+
+    def __init__(self, sample_rate: int = 44100, lines: int = 8) -> None:
+        super().__init__(sample_rate)
+        if lines not in (8, 16):
+            raise UserError(f"lines={lines} is not to be had; effects/reverb has 8 or 16 delay lines.")
+        place = (torch.arange(lines, dtype=torch.float64) + 0.5) * GOLDEN % 1.0
+        self.register_buffer("seconds", SHORTEST * (LONGEST / SHORTEST) ** place, persistent=False)
+        index = torch.arange(lines)
+        left, right = 1 - 2 * (index % 2), 1 - 2 * (index // 2 % 2)  # two rows of a Hadamard matrix
+        self.register_buffer("signs", torch.stack([left, right]).double(), persistent=False)
+
+    def response(self, settings: Settings, n_fft: int) -> Tensor:
+        lengths = settings["size"].unsqueeze(-1) * (self.seconds * self.sample_rate).to(settings["size"])
+        wet = feedback_network_response(lengths, self.attenuation(settings, n_fft), self.signs, n_fft)
+        level = self.level(settings, lengths)
+        angle = settings["mix"] * (math.pi / 2.0)
+        before = delay_response(settings["pre_delay"] * (self.sample_rate / 1000.0), n_fft)
+        scale = ((torch.sin(angle) * level).unsqueeze(-1) * before).unsqueeze(1)
+        return wet * scale + torch.cos(angle)[:, None, None]
+
+    def attenuation(self, settings: Settings, n_fft: int) -> Tensor:
+        """Nepers a sample, complex (batch, bins): its real part is ln(1000) / (T(f) sample_rate)."""
+        rate = self.sample_rate
+        low_edge = bounded_frequency(settings["crossover_low"], rate)
+        high_edge = bounded_frequency(settings["crossover_high"], rate)
+        low, mid, high = (
+            (math.log(1000.0) / rate / settings[f"decay_{band}"]).unsqueeze(-1) for band in ("low", "mid", "high")
+        )
+        below_low = one_pole_response(low_edge, n_fft, rate)
+        below_high = one_pole_response(high_edge, n_fft, rate)
+        return high + (mid - high) * below_high + (low - mid) * below_low
+
+    def level(self, settings: Settings, lengths: Tensor) -> Tensor:
+        """The factor, (batch,), that gives the reverberation unit energy for white noise at the bands' mean decay.
+
+        Each line starts with energy 1; what N lines hold leaves them once in a mean length m, decaying meanwhile as
+        exp(-2 ln(1000) t / T): N T / (2 ln(1000) m) in all.
+        """
+        mean = (settings["decay_low"] + 2.0 * settings["decay_mid"] + settings["decay_high"]) / 4.0
+        passes = mean * self.sample_rate / (2.0 * math.log(1000.0)) / lengths.mean(dim=-1)
+        return torch.rsqrt(lengths.shape[-1] * (passes + 0.1))
+
+    @torch.no_grad()
+    def tail(self, settings: Settings) -> float:
+        longest = torch.maximum(settings["decay_low"], torch.maximum(settings["decay_mid"], settings["decay_high"]))
+        return float((1.5 * longest + LONGEST * settings["size"] + settings["pre_delay"] / 1000.0).max())
