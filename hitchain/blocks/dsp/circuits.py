@@ -1,0 +1,187 @@
+"""Passive circuits of valve amplifiers: the tone stack, and the coupling between stages.
+
+The tone stack is the bass, middle and treble network of the 1959 Fender Bassman 5F6-A (Marshall's and many others are
+the same circuit with other values):
+
+    in --C1--+------------------.
+    |       R1 treble <-- out   |
+    R4       |                      out: the treble pot's wiper
+    |---C2---+--R2 bass (a rheostat)--+
+    |---C3------> wiper of R3 middle -+- R3 -- ground
+
+D. T. Yeh, J. O. Smith, "Discretization of the '59 Fender Bassman tone stack", DAFx-06, gives its transfer function in
+closed form, H(s) = (b1 s + b2 s^2 + b3 s^3) / (a0 + a1 s + a2 s^2 + a3 s^3), driven by an ideal source and not loaded.
+The knobs are not independent of each other, nor is any position flat.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hitchain.blocks.dsp.fft import apply_response, fast_length
+from hitchain.blocks.dsp.threads import over_rows
+
+
+@dataclass(frozen=True)
+class ToneStack:
+    """The component values of a tone stack, in ohms and farads."""
+
+    treble: float
+    bass: float
+    middle: float
+    series: float
+    treble_capacitor: float
+    bass_capacitor: float
+    middle_capacitor: float
+
+
+BASSMAN = ToneStack(250e3, 1e6, 25e3, 56e3, 250e-12, 20e-9, 20e-9)
+"""Fender Bassman 5F6-A (1959)."""
+
+
+def tone_stack(bass: Tensor, middle: Tensor, treble: Tensor, circuit: ToneStack = BASSMAN) -> tuple[Tensor, Tensor]:
+    """The transfer function of the tone stack (Yeh and Smith 2006, equations 1 and 2).
+
+    Args:
+        bass, middle, treble: positions of the pots, (batch,), 0 to 1. The bass pot has a logarithmic taper,
+            R = R2 exp(3.4 (bass - 1)), as in the paper; the others are linear.
+
+    Returns:
+        numerator and denominator, each (batch, 4): the coefficients of (s / 1000)^0 to (s / 1000)^3, s in radians per
+        second. The scale keeps them within the range of float32.
+    """
+    low, mid, high = torch.exp(3.4 * (bass - 1.0)), middle, treble
+    r1, r2, r3, r4 = circuit.treble, circuit.bass, circuit.middle, circuit.series
+    # Milliseconds in place of seconds: each capacitance comes with one power of s.
+    c1, c2, c3 = (1e3 * c for c in (circuit.treble_capacitor, circuit.bass_capacitor, circuit.middle_capacitor))
+    c12, c13, c23, c123 = c1 * c2, c1 * c3, c2 * c3, c1 * c2 * c3
+
+    b1 = high * c1 * r1 + mid * c3 * r3 + low * (c1 + c2) * r2 + (c1 + c2) * r3
+    b2 = (
+        high * (c12 + c13) * r1 * r4
+        - mid**2 * (c13 + c23) * r3**2
+        + mid * (c13 * r1 * r3 + (c13 + c23) * r3**2)
+        + low * (c12 * r1 * r2 + (c12 + c13) * r2 * r4)
+        + low * mid * (c13 + c23) * r2 * r3
+        + (c12 * r1 * r3 + (c12 + c13) * r3 * r4)
+    )
+    b3 = c123 * (
+        low * mid * (r1 * r2 * r3 + r2 * r3 * r4)
+        + (mid - mid**2) * (r1 * r3**2 + r3**2 * r4)
+        + high * (1.0 - mid) * r1 * r3 * r4
+        + high * low * r1 * r2 * r4
+    )
+    a1 = (c1 * r1 + (c1 + c2) * r3 + (c2 + c3) * r4) + mid * c3 * r3 + low * (c1 + c2) * r2
+    a2 = (
+        mid * (c13 * r1 * r3 - c23 * r3 * r4 + (c13 + c23) * r3**2)
+        + low * mid * (c13 + c23) * r2 * r3
+        - mid**2 * (c13 + c23) * r3**2
+        + low * ((c12 + c13 + c23) * r2 * r4 + c12 * r1 * r2)
+        + ((c12 + c13) * r1 * r4 + (c12 + c13 + c23) * r3 * r4 + c12 * r1 * r3)
+    )
+    a3 = c123 * (
+        low * mid * (r1 * r2 * r3 + r2 * r3 * r4)
+        + (mid - mid**2) * (r1 * r3**2 + r3**2 * r4)
+        - mid * r1 * r3 * r4
+        + low * r1 * r2 * r4
+        + r1 * r3 * r4
+    )
+    numerator = torch.stack([torch.zeros_like(b1), b1, b2, b3], dim=-1)
+    denominator = torch.stack([torch.ones_like(a1), a1, a2, a3], dim=-1)
+    return numerator, denominator
+
+
+def rational(numerator: Tensor, denominator: Tensor, frequencies: Tensor) -> Tensor:
+    """A rational transfer function on the imaginary axis: the exact response of the analogue circuit.
+
+    Args:
+        numerator, denominator: (batch, order + 1), coefficients of (s / 1000)^0, (s / 1000)^1, ...
+        frequencies: (bins,) in Hz.
+
+    Returns:
+        complex (batch, bins).
+    """
+    powers = _powers(frequencies, max(numerator.shape[-1], denominator.shape[-1]))
+    return _on_axis(numerator, powers) / _on_axis(denominator, powers)
+
+
+def _powers(frequencies: Tensor, count: int) -> Tensor:
+    axis = frequencies * (2.0 * math.pi / 1e3)
+    return torch.stack([axis**power for power in range(count)])
+
+
+def _on_axis(coefficients: Tensor, powers: Tensor) -> Tensor:
+    """The even powers of j w are real, the odd ones imaginary, with alternating signs."""
+    signs = coefficients.new_tensor([(1.0, 1.0, -1.0, -1.0)[power % 4] for power in range(coefficients.shape[-1])])
+    signed = coefficients * signs
+    count = coefficients.shape[-1]
+    return torch.complex(signed[:, 0::2] @ powers[0:count:2], signed[:, 1::2] @ powers[1:count:2])
+
+
+def bilinear(frequencies: Tensor, sample_rate: float) -> Tensor:
+    """Where the bilinear transform reads the analogue response: (fs / pi) tan(pi f / fs) [Hz].
+
+    `rational` at these frequencies is exactly the response of the digital filter that the bilinear transform makes:
+    causal, stable and minimum-phase where the circuit is. The Nyquist frequency itself stands for a very high one.
+    """
+    angle = (frequencies * (math.pi / sample_rate)).clamp(max=math.pi / 2 - 1e-3)
+    return torch.tan(angle) * (sample_rate / math.pi)
+
+
+def coupling(audio: Tensor, low: float, high: float, sample_rate: float) -> Tensor:
+    """What stands between two valves: a coupling capacitor that blocks DC, and the Miller capacitance of the next grid.
+
+        slow[t] = slow[t-1] + A (x[t] - slow[t-1]),           A = 1 - exp(-2 pi low / sample_rate)
+        y[t] = y[t-1] + B (x[t] - slow[t] - y[t-1]),          B = 1 - exp(-2 pi high / sample_rate)
+
+    Args:
+        audio: (..., samples).
+        low, high: corner frequencies [Hz] of the one-pole high-pass and low-pass.
+    """
+    blocking, passing = (1.0 - math.exp(-2.0 * math.pi * corner / sample_rate) for corner in (low, high))
+    if audio.device.type == "cpu":
+        filtered: Tensor = _Coupling.apply(audio, blocking, passing)  # type: ignore[no-untyped-call]
+        return filtered
+    return coupling_parallel(audio, low, high, sample_rate)
+
+
+def coupling_parallel(audio: Tensor, low: float, high: float, sample_rate: float) -> Tensor:
+    """`coupling` by FFT: what runs on a GPU."""
+    blocking, passing = (1.0 - math.exp(-2.0 * math.pi * corner / sample_rate) for corner in (low, high))
+    decay = math.ceil(11.0 * sample_rate / (2.0 * math.pi * low))  # to -95 dB
+    n_fft = fast_length(audio.shape[-1] + decay)
+    angle = torch.arange(n_fft // 2 + 1, dtype=audio.dtype, device=audio.device) * (2.0 * math.pi / n_fft)
+    late = torch.polar(torch.ones_like(angle), -angle)
+    response = (1.0 - blocking) * (1.0 - late) / (1.0 - (1.0 - blocking) * late)
+    return apply_response(audio, response * passing / (1.0 - (1.0 - passing) * late), n_fft)
+
+
+class _Coupling(torch.autograd.Function):
+    """The two recursions in one compiled pass; their adjoint is the same pass from the end to the start."""
+
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, blocking: float, passing: float) -> Tensor:
+        ctx.coefficients = (blocking, passing)
+        return _band_pass(audio, blocking, passing, backwards=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        blocking, passing = ctx.coefficients
+        return _band_pass(grad, blocking, passing, backwards=True), None, None
+
+
+def _band_pass(audio: Tensor, blocking: float, passing: float, backwards: bool) -> Tensor:
+    from hitchain.blocks.dsp import circuits_kernels as kernels
+
+    rows = audio.detach().contiguous().reshape(-1, audio.shape[-1])
+    result = torch.empty_like(rows)
+    arguments = (rows.numpy(), blocking, passing, backwards, result.numpy())
+    over_rows(kernels.band_pass, len(rows), *arguments)
+    return result.reshape(audio.shape)

@@ -1,0 +1,77 @@
+"""Soft saturation of the master bus."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.block import Block
+from hitchain.blocks.dsp import resampling, waveshaping
+from hitchain.blocks.dsp.decibels import to_gain
+from hitchain.blocks.dsp.fft import fast_length, frequencies
+from hitchain.blocks.parameter import Parameter, Settings
+from hitchain.blocks.registry import register
+
+NOMINAL = 0.2
+"""The level that passes at unity: -14 dBFS RMS, as mixes are."""
+
+BLOCKING = 10.0
+"""Corner of the high-pass that takes out the DC which uneven clipping makes [Hz]."""
+
+TAIL = 0.2
+"""Seconds in which that high-pass dies away by 100 dB."""
+
+
+@register("mastering/saturation")
+class Saturation(Block):
+    """Soft clipping of the whole mix, as tape or a transformer does, beside the clean signal.
+
+        y = x + mix * (w - x),     w = high_pass(f(g x + b) - f(b)) / gain
+
+    with f the algebraic sigmoid of `waveshaping`, g the drive, b = 0.6 warmth the operating point, which adds even
+    harmonics, and `gain` what brings Gaussian noise at -14 dBFS RMS back to its level: the drive does not change the
+    loudness. The channels are treated alike and apart. Aliasing of a full-scale 5 kHz sine at the highest drive stays
+    55 dB below it (44.1 kHz, oversampling 2).
+
+    Args:
+        sample_rate: of the session [Hz].
+        oversampling: how many times faster the clipping runs, from 1 up.
+    """
+
+    parameters = (
+        Parameter("drive", 0.0, 18.0, default=6.0, unit="dB", description="level into the curve"),
+        Parameter("warmth", 0.0, 1.0, default=0.25, description="unevenness: even harmonics"),
+        Parameter("mix", 0.0, 1.0, default=0.5, description="0 clean, 1 saturated"),
+    )
+
+    def __init__(self, sample_rate: int = 44100, oversampling: int = 2) -> None:
+        super().__init__(sample_rate)
+        self.oversampling = oversampling
+
+    def tail(self, settings: Settings) -> float:
+        return TAIL
+
+    def forward(self, audio: Tensor, settings: Settings) -> Tensor:
+        drive, bias = to_gain(settings["drive"]), 0.6 * settings["warmth"]
+        samples, factor = audio.shape[-1], self.oversampling
+        n_fft = fast_length(samples + resampling.PADDING + round(TAIL * self.sample_rate))
+        level = resampling.interpolate(torch.fft.rfft(audio, n=n_fft), n_fft, factor)
+        level = waveshaping.clip_mean(level, drive, bias)
+        spectrum = resampling.decimate(level, n_fft, factor) * self._aligned(n_fft, like=audio)
+        clipped = torch.fft.irfft(spectrum, n=n_fft)[..., :samples]
+        saturated = clipped / _gain(drive, bias)[:, None, None]
+        return torch.lerp(audio, saturated, settings["mix"][:, None, None])
+
+    def _aligned(self, n_fft: int, like: Tensor) -> Tensor:
+        """The curve's half-sample delay undone, DC blocked."""
+        ratio = frequencies(n_fft, self.sample_rate, like) / BLOCKING
+        blocking = torch.complex(ratio**2, ratio) / (1.0 + ratio**2)
+        return blocking * waveshaping.mean_inverse(n_fft, self.oversampling, stages=1, like=like)
+
+
+def _gain(drive: Tensor, bias: Tensor) -> Tensor:
+    """By how much the curve raises Gaussian noise at the nominal level, worked out on its 64 quantiles: (batch,)."""
+    quantiles = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+    noise = (NOMINAL * torch.special.ndtri(quantiles)).to(drive)
+    level = waveshaping.clip(drive[:, None] * noise + bias[:, None])
+    return level.std(dim=-1, correction=0) / NOMINAL
