@@ -104,7 +104,7 @@ def _mel_filters(settings: FrontEndSettings, sample_rate: int, bins: int) -> Ten
     needed = max(all_bins, int(settings.highest / bin_width) + 2)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # narrow bands may fall between two bins; their area is set right below
-        filters = torchaudio.functional.melscale_fbanks(
+        filters: Tensor = torchaudio.functional.melscale_fbanks(
             n_freqs=needed,
             f_min=settings.lowest,
             f_max=settings.highest,
@@ -120,4 +120,5 @@ def _mel_filters(settings: FrontEndSettings, sample_rate: int, bins: int) -> Ten
 def _mel_edges(settings: FrontEndSettings) -> Tensor:
     """The mel_bands + 2 corner frequencies [Hz]: mel(f) = 2595 log10(1 + f / 700) (O'Shaughnessy 1987)."""
     low, high = (2595.0 * torch.log10(torch.tensor(1.0 + f / 700.0)) for f in (settings.lowest, settings.highest))
-    return 700.0 * (10.0 ** (torch.linspace(float(low), float(high), settings.mel_bands + 2) / 2595.0) - 1.0)
+    edges: Tensor = 700.0 * (10.0 ** (torch.linspace(float(low), float(high), settings.mel_bands + 2) / 2595.0) - 1.0)
+    return edges

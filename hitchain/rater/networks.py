@@ -37,9 +37,7 @@ class Head(nn.Module):
     def __init__(self, features: int, dropout: float) -> None:
         super().__init__()
         self.pool = AttentiveStatistics(features)
-        self.layers = nn.Sequential(
-            nn.Linear(2 * features, 64), nn.SiLU(), nn.Dropout(dropout), nn.Linear(64, 1)
-        )
+        self.layers = nn.Sequential(nn.Linear(2 * features, 64), nn.SiLU(), nn.Dropout(dropout), nn.Linear(64, 1))
 
     def forward(self, frames: Tensor) -> Tensor:
         rating: Tensor = self.layers(self.pool(frames)).squeeze(-1)
@@ -95,7 +93,7 @@ class _TemporalBlock(nn.Module):
 
 
 class MelTCN(nn.Module):
-    """One-dimensional dilated convolutions over whole spectra (Bai, Kolter and Koltun 2018): each unit hears all bands."""
+    """One-dimensional dilated convolutions (Bai, Kolter and Koltun 2018) over whole spectra: a unit hears all bands."""
 
     def __init__(self, mel_bands: int, width: int = 96, dropout: float = 0.2) -> None:
         super().__init__()
@@ -111,7 +109,7 @@ class MelTCN(nn.Module):
 
 
 class MelGRU(nn.Module):
-    """Convolution along frequency within short time slices, then a bidirectional gated recurrent unit over the slices."""
+    """Convolution along frequency in short slices of time, then a bidirectional gated recurrent unit over them."""
 
     def __init__(self, mel_bands: int, width: int = 56, dropout: float = 0.2) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class Rater(nn.Module):
         window = max(round(window_seconds * sample_rate), round(2 * SHORTEST_SECONDS * sample_rate))
         count = max(1, round(samples / window))
         edges = [*range(0, count * window, window), samples]
-        parts = [self.each(audio[..., a:b], sample_rate) * (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+        parts = [self.each(audio[..., a:b], sample_rate) * (b - a) for a, b in itertools.pairwise(edges)]
         return torch.stack(parts).sum(0) / samples
 
     def to_popularity(self, rating: Tensor) -> Tensor:
@@ -77,7 +78,9 @@ class Rater(nn.Module):
             UserError: this rater was not trained on popularity.
         """
         if any("target_mean" not in about for about in self.about):
-            raise UserError(f"rater {', '.join(self.names)} was not trained on plays and likes: it has no popularity scale.")
+            raise UserError(
+                f"rater {', '.join(self.names)} was not trained on plays and likes: it has no popularity scale."
+            )
         mean = sum(float(about["target_mean"]) for about in self.about) / len(self.about)
         deviation = sum(float(about["target_deviation"]) for about in self.about) / len(self.about)
         return (mean + deviation * rating).clamp_min(0.0)
@@ -127,7 +130,9 @@ def _shipped(text: str) -> Rater:
     if member and member not in listing:
         raise UserError(f"rater {head!r} has no member {member!r}; {nearest(member, listing)}")
     chosen = [member] if member else [name for name in listing if name != "heldout"]
-    return _from_files([SHIPPED_FOLDER / head / listing[name] for name in chosen], [f"{head}/{name}" for name in chosen])
+    return _from_files(
+        [SHIPPED_FOLDER / head / listing[name] for name in chosen], [f"{head}/{name}" for name in chosen]
+    )
 
 
 def _from_files(paths: Sequence[Path], names: Sequence[str]) -> Rater:

@@ -57,14 +57,15 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _of_tensors(likes: Any, plays: Any) -> torch.Tensor:
+    import numpy as np
     import torch
 
     reference = likes if _is_tensor(likes) else plays
     kind = reference.dtype if reference.is_floating_point() else torch.get_default_dtype()
-    like_tensor, play_tensor = torch.broadcast_tensors(
-        torch.as_tensor(likes, dtype=kind, device=reference.device),
-        torch.as_tensor(plays, dtype=kind, device=reference.device),
-    )
+    like_tensor = torch.as_tensor(likes, dtype=kind, device=reference.device)
+    play_tensor = torch.as_tensor(plays, dtype=kind, device=reference.device)
+    shape = np.broadcast_shapes(tuple(like_tensor.shape), tuple(play_tensor.shape))
+    like_tensor, play_tensor = like_tensor.expand(shape), play_tensor.expand(shape)
     _check(like_tensor.detach().cpu().numpy(), play_tensor.detach().cpu().numpy())
     counted = like_tensor > 1.0
     safe_likes = torch.where(counted, like_tensor, 1.0)

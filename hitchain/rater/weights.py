@@ -37,7 +37,7 @@ def save(
 
     Args:
         options: what `networks.create` was given besides the architecture and the number of mel bands.
-        about: JSON values kept in the header: for a popularity rater `target_mean` and `target_deviation`, and any notes.
+        about: JSON values kept in the header, for a popularity rater with `target_mean` and `target_deviation`.
     """
     header = {
         "format": FORMAT,
@@ -91,7 +91,9 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = json.loads((handle.metadata() or {}).get(HEADER_KEY, "null"))
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not a readable safetensors file (truncated, or of another kind): {error}") from error
+        raise UserError(
+            f"{file} is not a readable safetensors file (truncated, or of another kind): {error}"
+        ) from error
     if not isinstance(header, dict):
         raise UserError(f"{file} holds no hitchain header: it was not written by hitchain.")
     return tensors, header
@@ -130,7 +132,9 @@ def _fill(network: nn.Module, tensors: Mapping[str, Tensor], file: Path) -> None
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     if missing or extra:
         first = f"{missing[0]} is missing" if missing else f"{extra[0]} is not part of the network"
-        raise UserError(f"{file} does not fit its architecture: {first} ({len(missing)} missing, {len(extra)} unknown).")
+        raise UserError(
+            f"{file} does not fit its architecture: {first} ({len(missing)} missing, {len(extra)} unknown)."
+        )
     for name, tensor in tensors.items():
         if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
             raise UserError(

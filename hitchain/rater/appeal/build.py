@@ -59,7 +59,11 @@ def build(data: Path, out: Path, seed: int = 0, chunks: int = CHUNKS, steps: int
         ]
         network = fit(member.architecture, join(parts), steps or member.steps, seed * 100 + number)
         files[member.name] = f"{member.name}.safetensors"
-        about = {"rater": f"appeal/{member.name}", "trained_on": "degraded recordings; see MODEL_CARD.md", "split": member.split}
+        about = {
+            "rater": f"appeal/{member.name}",
+            "trained_on": "degraded recordings; see MODEL_CARD.md",
+            "split": member.split,
+        }
         weights.save(out / "appeal" / files[member.name], network, member.architecture, {}, FrontEndSettings(), about)
     write_json(out / "appeal" / "members.json", files)
     return out / "appeal"

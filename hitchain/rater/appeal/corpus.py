@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr
+import soxr  # type: ignore[import-untyped]
 from tqdm import tqdm
 
 from hitchain.errors import UserError
@@ -111,7 +111,9 @@ def prepare(data: Path, out: Path, seed: int = 0, soundfont: Path = SOUNDFONT) -
 def _licences(data: Path) -> dict[str, str]:
     path = data / "SOURCES.tsv"
     if not path.exists():
-        raise UserError(f"{path} not found: data=FOLDER must name a folder whose SOURCES.tsv gives each file's licence.")
+        raise UserError(
+            f"{path} not found: data=FOLDER must name a folder whose SOURCES.tsv gives each file's licence."
+        )
     with path.open(encoding="utf-8", newline="") as handle:
         return {row["file"]: row["licence"] for row in csv.DictReader(handle, delimiter="\t")}
 
@@ -119,7 +121,9 @@ def _licences(data: Path) -> dict[str, str]:
 def _check_licence(file: str, licences: dict[str, str]) -> None:
     licence = licences.get(file, "not listed").lower()
     if any(word in licence for word in UNCLEAN_WORDS) or not any(word in licence for word in CLEAN_LICENCES):
-        raise UserError(f"{file} has licence {licence!r}; only public domain, CC0 and CC BY material may train what ships.")
+        raise UserError(
+            f"{file} has licence {licence!r}; only public domain, CC0 and CC BY material may train what ships."
+        )
 
 
 def _read(path: Path) -> np.ndarray:
@@ -203,7 +207,14 @@ def _rendered(data: Path, out: Path, licences: dict[str, str], seed: int, soundf
         for index in tqdm(range(wanted), desc=f"rendering songs for {split}", disable=None):
             take_path, tempo = own_takes[index % len(own_takes)]
             name = f"song-{number:03d}"
-            _render_song(songs[number], take_path, tempo, out / f"{name}.wav", np.random.default_rng([seed, 3, number]), soundfont)
+            _render_song(
+                songs[number],
+                take_path,
+                tempo,
+                out / f"{name}.wav",
+                np.random.default_rng([seed, 3, number]),
+                soundfont,
+            )
             yield Recording(name, f"{name}.wav", split, "song", SONG_SECONDS, len(VERSION_STRENGTHS))
             number += 1
 
@@ -220,7 +231,12 @@ def _drum_takes(data: Path, licences: dict[str, str]) -> list[tuple[Path, float]
     takes = []
     for row in rows:
         path = data / "notes/groove" / row["midi_filename"]
-        if row["time_signature"] == "4-4" and row["beat_type"] == "beat" and float(row["duration"]) > 20.0 and path.exists():
+        if (
+            row["time_signature"] == "4-4"
+            and row["beat_type"] == "beat"
+            and float(row["duration"]) > 20.0
+            and path.exists()
+        ):
             _check_licence(f"notes/groove/{row['midi_filename']}", licences)
             takes.append((path, float(row["bpm"])))
     return takes
@@ -238,7 +254,8 @@ def _render_song(
     room = f"{random.uniform(0.1, 0.8):.2f}"
     command = [
         "fluidsynth", "-n", "-i", "-q", "-g", "0.4", "-r", str(RATE), "-O", "s16", "-T", "wav",
-        "-o", f"synth.reverb.room-size={room}", "-o", "synth.chorus.active=0", "-F", str(target), str(soundfont), str(midi),
+        "-o", f"synth.reverb.room-size={room}", "-o", "synth.chorus.active=0", "-F", str(target),
+        str(soundfont), str(midi),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not target.exists():
@@ -262,5 +279,7 @@ def _number(text: str) -> int:
 def read_crop(recording: Recording, out: Path, start: float, seconds: float, version: int = 0) -> faults.Audio:
     """A crop (2, samples) of a recording, at the given version of a rendered song."""
     first = round((start + version * SONG_SECONDS) * RATE)
-    audio, _ = soundfile.read(str(out / recording.file), frames=round(seconds * RATE), start=first, dtype="float32", always_2d=True)
+    audio, _ = soundfile.read(
+        str(out / recording.file), frames=round(seconds * RATE), start=first, dtype="float32", always_2d=True
+    )
     return np.ascontiguousarray(audio.T)

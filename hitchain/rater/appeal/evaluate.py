@@ -126,7 +126,10 @@ def format_table(table: dict[str, dict[str, dict[str, float]]]) -> str:
     raters = list(table)
     lines = ["| pairs | " + " | ".join(raters) + " | number of pairs, recordings |", "|---" * (len(raters) + 2) + "|"]
     for row, first in table[raters[0]].items():
-        cells = (f"{table[r][row]['accuracy']:.3f} ({table[r][row]['low']:.3f} to {table[r][row]['high']:.3f})" for r in raters)
+        cells = (
+            f"{table[r][row]['accuracy']:.3f} ({table[r][row]['low']:.3f} to {table[r][row]['high']:.3f})"
+            for r in raters
+        )
         lines.append(f"| {row} | " + " | ".join(cells) + f" | {first['pairs']:.0f}, {first['recordings']:.0f} |")
     return "\n".join(lines)
 
@@ -137,7 +140,7 @@ def shipped_raters() -> dict[str, Rater]:
     return {"appeal": load("appeal"), **singles, "appeal/heldout": load("appeal/heldout")}
 
 
-def test_examples(data: Path, out: Path, seed: int = 0) -> Examples:
+def unheard_examples(data: Path, out: Path, seed: int = 0) -> Examples:
     """The test split's examples, made in `out` where they are not there yet."""
     recordings = corpus.prepare(data, out / "corpus", seed)
     return join([prepare(recordings, "test", 0, TEST_GROUPS, out / "corpus", out / "examples", seed)])
@@ -158,7 +161,7 @@ def main(arguments: list[str]) -> int:
     try:
         given = options(arguments, data="", out="appeal")
         out = Path(given["out"])
-        table = evaluate(shipped_raters(), test_examples(Path(given["data"] or out), out))
+        table = evaluate(shipped_raters(), unheard_examples(Path(given["data"] or out), out))
         write_json(out / "evaluation.json", table)
         sys.stdout.write(format_table(table) + "\n")
     except UserError as error:

@@ -37,7 +37,9 @@ class Examples:
     chains: list[list[str]]
 
 
-def prepare(recordings: list[Recording], split: str, chunk: int, groups: int, folder: Path, out: Path, seed: int = 0) -> Examples:
+def prepare(
+    recordings: list[Recording], split: str, chunk: int, groups: int, folder: Path, out: Path, seed: int = 0
+) -> Examples:
     """The examples of one chunk of a split: made on the first call, read from `out` on the next.
 
     Args:
@@ -69,10 +71,12 @@ def prepare(recordings: list[Recording], split: str, chunk: int, groups: int, fo
 def _weights(recordings: list[Recording]) -> NDArray[np.float64]:
     counts = {kind: sum(recording.kind == kind for recording in recordings) for kind in KIND_WEIGHTS}
     weights = np.array([KIND_WEIGHTS[recording.kind] / counts[recording.kind] for recording in recordings])
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
-def _group(recording: Recording, folder: Path, random: np.random.Generator) -> tuple[list[faults.Audio], list[float], list[list[str]]]:
+def _group(
+    recording: Recording, folder: Path, random: np.random.Generator
+) -> tuple[list[faults.Audio], list[float], list[list[str]]]:
     start = _loud_start(recording, folder, random)
     production = random.integers(2**32)
 
@@ -120,7 +124,7 @@ def _produced(audio: faults.Audio, seed: int) -> faults.Audio:
     random = np.random.default_rng(seed)
     octaves = np.log2(np.maximum(np.fft.rfftfreq(audio.shape[1], 1.0 / RATE), 30.0) / 1000.0)
     gain = 10.0 ** (random.uniform(-0.45, 0.45) * octaves / 20.0)
-    return np.fft.irfft(np.fft.rfft(audio) * gain, audio.shape[1]).astype(np.float32)
+    return np.asarray(np.fft.irfft(np.fft.rfft(audio) * gain, audio.shape[1]), np.float32)
 
 
 @torch.no_grad()

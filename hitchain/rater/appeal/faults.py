@@ -72,17 +72,17 @@ def clipping(audio: Samples, rate: int, strength: float, random: np.random.Gener
     driven = audio * drive
     kind = random.integers(3)
     if kind == 0:
-        return np.clip(driven, -1.0, 1.0)
+        return np.asarray(np.clip(driven, -1.0, 1.0))
     if kind == 1:
-        return driven / (1.0 + np.abs(driven) ** 4) ** 0.25
-    return np.clip(driven, -1.0, 0.3 + 0.7 * (1.0 - strength))
+        return np.asarray(driven / (1.0 + np.abs(driven) ** 4) ** 0.25)
+    return np.asarray(np.clip(driven, -1.0, 0.3 + 0.7 * (1.0 - strength)))
 
 
 def bit_reduction(audio: Samples, rate: int, strength: float, random: np.random.Generator) -> Samples:
     """Few bits (11 down to 2) or a low sample rate without an anti-aliasing filter."""
     if random.random() < 0.5:
         step = 2.0 ** -(11.0 - 9.0 * strength) * float(np.abs(audio).max())
-        return np.round(audio / max(step, TINY)) * step
+        return np.asarray(np.round(audio / max(step, TINY)) * step)
     hold = 1.0 + 14.0 * strength**1.5
     index = (np.floor(np.arange(audio.shape[1]) / hold) * hold).astype(int)
     return audio[:, index]
@@ -99,14 +99,17 @@ def noise(audio: Samples, rate: int, strength: float, random: np.random.Generato
     elif kind == "hum":
         time = np.arange(samples) / rate
         mains = float(random.choice([50.0, 60.0])) * random.uniform(0.99, 1.01)
-        partials = [random.uniform(0.2, 1.0) / k * np.sin(2 * np.pi * (mains * k * time + random.random())) for k in range(1, 9)]
+        partials = [
+            random.uniform(0.2, 1.0) / k * np.sin(2 * np.pi * (mains * k * time + random.random())) for k in range(1, 9)
+        ]
         unwanted = np.broadcast_to(np.sum(partials, axis=0), audio.shape).copy()
     else:
         clicks = (random.random(samples) < 10.0 ** random.uniform(1.0, 2.2) / rate) * random.standard_normal(samples)
         decay = np.exp(-np.arange(64) / random.uniform(3.0, 15.0))
         unwanted = np.broadcast_to(scipy.signal.fftconvolve(clicks, decay)[:samples], audio.shape).copy()
     signal_to_noise = 50.0 - 50.0 * strength
-    return audio + unwanted * (rms(audio) / max(rms(unwanted), TINY) * 10.0 ** (-signal_to_noise / 20.0))
+    gain = rms(audio) / max(rms(unwanted), TINY) * 10.0 ** (-signal_to_noise / 20.0)
+    return np.asarray(audio + unwanted * gain)
 
 
 def coloured_noise(samples: int, rate: int, slope: float, random: np.random.Generator) -> Samples:
@@ -145,7 +148,13 @@ def bad_equaliser(audio: Samples, rate: int, strength: float, random: np.random.
     elif kind == "resonant":
         shape = sum((1.2 * bell(float(c), 0.06) for c in random.uniform(200, 6000, 4)), np.zeros_like(octaves))
     else:
-        shape = sum((g * bell(float(2.0**c * 1000.0), 0.5) for c, g in zip(np.arange(-4, 4), random.uniform(-0.8, 0.8, 8), strict=True)), np.zeros_like(octaves))
+        shape = sum(
+            (
+                g * bell(float(2.0**c * 1000.0), 0.5)
+                for c, g in zip(np.arange(-4, 4), random.uniform(-0.8, 0.8, 8), strict=True)
+            ),
+            np.zeros_like(octaves),
+        )
     gain = 10.0 ** (24.0 * strength * shape / 20.0)
     return np.asarray(np.fft.irfft(np.fft.rfft(audio) * gain, audio.shape[1]))
 
@@ -189,7 +198,7 @@ def level_envelope(audio: Samples, rate: int, seconds: float) -> Samples:
     """The RMS level smoothed by a one-pole filter, the same for both channels."""
     pole = float(np.exp(-1.0 / (seconds * rate)))
     power = scipy.signal.lfilter([1.0 - pole], [1.0, -pole], np.square(audio).mean(0))
-    return np.sqrt(np.maximum(power, TINY**2))
+    return np.asarray(np.sqrt(np.maximum(power, TINY**2)))
 
 
 def smear(audio: Samples, rate: int, strength: float, random: np.random.Generator) -> Samples:
@@ -325,7 +334,9 @@ def spectral_holes(audio: Samples, rate: int, strength: float, random: np.random
     _, _, spectrum = scipy.signal.stft(audio, rate, nperseg=size)
     magnitude = np.abs(spectrum)
     smooth = scipy.ndimage.uniform_filter1d(magnitude, max(3, size // 32), axis=1)
-    threshold = smooth * (2.2 * strength) + magnitude.max(axis=(1, 2), keepdims=True) * 10.0 ** ((-75.0 + 45.0 * strength) / 20.0)
+    threshold = smooth * (2.2 * strength) + magnitude.max(axis=(1, 2), keepdims=True) * 10.0 ** (
+        (-75.0 + 45.0 * strength) / 20.0
+    )
     kept = spectrum * (magnitude > threshold)
     _, out = scipy.signal.istft(kept, rate, nperseg=size)
     out = out[:, : audio.shape[1]]
@@ -351,7 +362,9 @@ STEREO_FAULTS = ("narrow", "hollow")
 
 def worst_case(samples: int, rate: int, random: np.random.Generator) -> Audio:
     """Something that is no music at all: silence, noise of a colour, clicks, a pure tone, a sweep or hum."""
-    kind = random.choice(["silence", "noise", "clicks", "tone", "sweep", "noise_bursts"], p=[0.08, 0.42, 0.12, 0.16, 0.1, 0.12])
+    kind = random.choice(
+        ["silence", "noise", "clicks", "tone", "sweep", "noise_bursts"], p=[0.08, 0.42, 0.12, 0.16, 0.1, 0.12]
+    )
     time = np.arange(samples) / rate
     if kind == "silence":
         return np.zeros((2, samples), np.float32)
@@ -369,7 +382,9 @@ def worst_case(samples: int, rate: int, random: np.random.Generator) -> Audio:
         start = 2.0 ** random.uniform(np.log2(60.0), np.log2(6000.0))
         rate_of_change = random.uniform(-2.0, 2.0) if kind == "sweep" else 0.0
         phase = 2 * np.pi * np.cumsum(start * 2.0 ** (rate_of_change * time)) / rate
-        tone = sum((random.random() / k * np.sin(k * phase) for k in range(1, int(random.integers(2, 8)))), np.zeros(samples))
+        tone = sum(
+            (random.random() / k * np.sin(k * phase) for k in range(1, int(random.integers(2, 8)))), np.zeros(samples)
+        )
         out = np.stack([tone, tone])
     if random.random() < 0.4:
         out = np.repeat(out.mean(0, keepdims=True), 2, axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -28,12 +29,11 @@ def fit(architecture: str, examples: Examples, steps: int, seed: int, learning_r
     """
     torch.manual_seed(seed)
     network = networks.create(architecture, FrontEndSettings().mel_bands)
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995), use_buffers=True
-    )
+    averaged = copy.deepcopy(network).requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        optimiser,
+        lambda step: min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))),
     )
     batches = _Batches(examples, seed)
     progress = tqdm(range(steps), desc=f"fitting {architecture}", disable=None)
@@ -47,21 +47,30 @@ def fit(architecture: str, examples: Examples, steps: int, seed: int, learning_r
         if not mixed:
             loss = loss + ranking_loss(ratings, targets, recordings)
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        averaged.update_parameters(network)
+        _move_towards(averaged, network, max(0.005, 1.0 / (step + 1)))
         if step % 50 == 0:
             progress.set_postfix(loss=f"{loss.item():.3f}")
-    result: nn.Module = averaged.module
-    return result.eval()
+    return averaged.eval()
+
+
+@torch.no_grad()
+def _move_towards(averaged: nn.Module, network: nn.Module, share: float) -> None:
+    """Exponential weight averaging: every value goes the given share of the way to the network's."""
+    for average, current in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if average.is_floating_point():
+            average.lerp_(current, share)
+        else:
+            average.copy_(current)
 
 
 def ranking_loss(ratings: Tensor, targets: Tensor, recordings: Tensor) -> Tensor:
     """Logistic loss on pairs of one recording (or any recording and a worst case) whose targets differ by over 0.08.
 
-    softplus(-(difference - half the wanted difference) / scale), so that pairs further apart must be rated further apart.
+    softplus(-(difference - half the wanted difference) / scale): pairs further apart must be rated further apart.
     Recording -1 is a worst case: it pairs with everything.
     """
     wanted = targets[:, None] - targets[None, :]
@@ -89,7 +98,9 @@ class _Batches:
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
         chosen: list[int] = []
         weights = np.array([len(groups) for groups in self.by_recording], np.float64) ** 0.75
-        for number in self.random.choice(len(self.by_recording), GROUPS_PER_BATCH // 2, replace=False, p=weights / weights.sum()):
+        for number in self.random.choice(
+            len(self.by_recording), GROUPS_PER_BATCH // 2, replace=False, p=weights / weights.sum()
+        ):
             for group in self.random.choice(self.by_recording[number], 2):
                 chosen += self.groups[group].tolist()
         chosen += self.random.choice(self.worst, WORST_PER_BATCH).tolist()

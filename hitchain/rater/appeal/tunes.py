@@ -1,8 +1,9 @@
 """Public-domain tunes as small arrangements: melody, bass, chords and a human drum take, written as MIDI.
 
-The tunes are the reels, jigs and airs of O'Neill's *Music of Ireland* (1903) and Ryan's *Mammoth Collection* (1883), read from the ABC files that come with the package music21. They are played by
-any General MIDI synthesiser. Faults at the level of the notes (wrong pitches, scrambled timing, a broken balance,
-machine-gun velocities) are made here, before the sound exists.
+The tunes are the reels, jigs and airs of O'Neill's *Music of Ireland* (1903) and Ryan's *Mammoth Collection* (1883),
+read from the ABC files that come with the package music21. They are played by any General MIDI synthesiser. Faults at
+the level of the notes (wrong pitches, scrambled timing, a broken balance, machine-gun velocities) are made here, before
+the sound exists.
 """
 
 from __future__ import annotations
@@ -20,7 +21,35 @@ from hitchain.errors import UserError
 TICKS_PER_SECOND = 960  # 480 ticks a beat at 120 beats a minute
 DRUM_CHANNEL = 9
 
-MELODY_PROGRAMS = (0, 4, 11, 21, 22, 24, 25, 26, 40, 56, 60, 64, 65, 66, 68, 71, 73, 74, 75, 79, 80, 81, 82, 84, 85, 105, 110)
+MELODY_PROGRAMS = (
+    0,
+    4,
+    11,
+    21,
+    22,
+    24,
+    25,
+    26,
+    40,
+    56,
+    60,
+    64,
+    65,
+    66,
+    68,
+    71,
+    73,
+    74,
+    75,
+    79,
+    80,
+    81,
+    82,
+    84,
+    85,
+    105,
+    110,
+)
 CHORD_PROGRAMS = (0, 1, 2, 4, 5, 16, 18, 19, 21, 24, 25, 26, 27, 48, 49, 50, 51, 52, 61, 80, 81, 88, 89, 90, 91, 46, 6)
 BASS_PROGRAMS = (32, 33, 34, 35, 36, 38, 39, 43, 58)
 PAD_PROGRAMS = (48, 50, 52, 88, 89, 91, 94, 95, 19)
@@ -53,13 +82,13 @@ def read_tunes(per_book: int = 12) -> list[Tune]:
     """The usable tunes of the first ABC files of both books, in a fixed order.
 
     Args:
-        per_book: how many files to read of O'Neill (20 to 100 tunes each), and a tenth as many as of Ryan (one tune each).
+        per_book: how many files to read of O'Neill (20 to 100 tunes each); ten times as many of Ryan (one tune each).
 
     Raises:
         UserError: the package music21 is not installed.
     """
     try:
-        import music21
+        import music21  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
         raise UserError("the tunes come from the package music21: pip install music21") from error
     folder = Path(music21.__file__).parent / "corpus"
@@ -98,7 +127,9 @@ _BOOKS = (("oneills1850", 1), ("ryansMammoth", 10))
 _BARS = {"2/4": 2.0, "4/4": 4.0, "2/2": 4.0, "3/4": 3.0, "6/8": 3.0}
 
 
-def arrange(tune: Tune, drums: np.ndarray | None, beats_per_minute: float, seconds: float, random: np.random.Generator) -> list[Part]:
+def arrange(
+    tune: Tune, drums: np.ndarray | None, beats_per_minute: float, seconds: float, random: np.random.Generator
+) -> list[Part]:
     """A small arrangement of a tune.
 
     Args:
@@ -114,9 +145,27 @@ def arrange(tune: Tune, drums: np.ndarray | None, beats_per_minute: float, secon
     chords = _harmony(melody, (tune.tonic + transpose) % 12, tune.minor, tune.bar, beats)
     parts = [_part(_human(melody, beat, 92, random), 0, random.choice(MELODY_PROGRAMS), 104, random)]
     if random.random() < 0.9:
-        parts.append(_part(_human(_bass(chords, tune.bar, random), beat, 88, random), 1, random.choice(BASS_PROGRAMS), 100, random, 8))
+        parts.append(
+            _part(
+                _human(_bass(chords, tune.bar, random), beat, 88, random),
+                1,
+                random.choice(BASS_PROGRAMS),
+                100,
+                random,
+                8,
+            )
+        )
     if random.random() < 0.92:
-        parts.append(_part(_human(_comping(chords, tune.bar, random), beat, 74, random), 2, random.choice(CHORD_PROGRAMS), 84, random, 40))
+        parts.append(
+            _part(
+                _human(_comping(chords, tune.bar, random), beat, 74, random),
+                2,
+                random.choice(CHORD_PROGRAMS),
+                84,
+                random,
+                40,
+            )
+        )
     if random.random() < 0.35:
         pad = [(o, length * 0.98, p) for o, length, triad in chords for p in triad]
         parts.append(_part(_human(pad, beat, 62, random), 3, random.choice(PAD_PROGRAMS), 70, random, 40))
@@ -152,15 +201,22 @@ def _harmony(
                 weights[(pitch - tonic) % 12] += overlap * (1.5 if abs(onset - start) < 0.1 else 1.0)
         scores = [sum(weights[d % 12] for d in triad) + p for triad, p in zip(degrees, preference, strict=False)]
         triad = degrees[int(np.argmax(scores))]
-        chords.append((float(start), bar, tuple(48 + (tonic + d) % 12 + (12 if (tonic + d) % 12 < 4 else 0) for d in triad)))
+        chords.append(
+            (float(start), bar, tuple(48 + (tonic + d) % 12 + (12 if (tonic + d) % 12 < 4 else 0) for d in triad))
+        )
     return chords
 
 
-def _bass(chords: list[tuple[float, float, tuple[int, ...]]], bar: float, random: np.random.Generator) -> list[tuple[float, float, int]]:
+def _bass(
+    chords: list[tuple[float, float, tuple[int, ...]]], bar: float, random: np.random.Generator
+) -> list[tuple[float, float, int]]:
     pattern = int(random.integers(3))
     notes = []
     for onset, length, triad in chords:
-        root, fifth = 36 + triad[0] % 12 - (12 if triad[0] % 12 > 8 else 0), 36 + triad[2] % 12 - (12 if triad[2] % 12 > 8 else 0)
+        root, fifth = (
+            36 + triad[0] % 12 - (12 if triad[0] % 12 > 8 else 0),
+            36 + triad[2] % 12 - (12 if triad[2] % 12 > 8 else 0),
+        )
         if pattern == 0:
             notes += [(onset, length / 2, root), (onset + length / 2, length / 2, fifth)]
         elif pattern == 1:
@@ -171,7 +227,9 @@ def _bass(chords: list[tuple[float, float, tuple[int, ...]]], bar: float, random
     return notes
 
 
-def _comping(chords: list[tuple[float, float, tuple[int, ...]]], bar: float, random: np.random.Generator) -> list[tuple[float, float, int]]:
+def _comping(
+    chords: list[tuple[float, float, tuple[int, ...]]], bar: float, random: np.random.Generator
+) -> list[tuple[float, float, int]]:
     pattern = int(random.integers(4))
     notes = []
     for onset, length, triad in chords:
@@ -186,7 +244,9 @@ def _comping(chords: list[tuple[float, float, tuple[int, ...]]], bar: float, ran
     return notes
 
 
-def _human(notes: list[tuple[float, float, int]], beat: float, velocity: float, random: np.random.Generator) -> np.ndarray:
+def _human(
+    notes: list[tuple[float, float, int]], beat: float, velocity: float, random: np.random.Generator
+) -> np.ndarray:
     """Beats to seconds, with a player's spread of timing (8 ms) and velocity, accents on the beat."""
     rows = np.array(notes, np.float64).reshape(-1, 3)
     onset = np.maximum(rows[:, 0] * beat + 0.008 * random.standard_normal(len(rows)), 0.0)
@@ -195,7 +255,9 @@ def _human(notes: list[tuple[float, float, int]], beat: float, velocity: float, 
     return np.stack([onset, rows[:, 1] * beat * 0.95, rows[:, 2], played], axis=1)
 
 
-def _part(notes: np.ndarray, channel: int, program: int, volume: int, random: np.random.Generator, spread: int = 14) -> Part:
+def _part(
+    notes: np.ndarray, channel: int, program: int, volume: int, random: np.random.Generator, spread: int = 14
+) -> Part:
     return Part(
         notes=notes,
         channel=channel,
@@ -208,7 +270,12 @@ def _part(notes: np.ndarray, channel: int, program: int, volume: int, random: np
 
 def degrade_notes(parts: list[Part], strength: float, random: np.random.Generator) -> list[Part]:
     """One or two faults of playing or balance at the given strength, 0 to 1."""
-    names = random.choice(["pitch", "timing", "balance", "velocity", "missing"], size=int(random.integers(1, 3)), replace=False, p=[0.32, 0.3, 0.18, 0.1, 0.1])
+    names = random.choice(
+        ["pitch", "timing", "balance", "velocity", "missing"],
+        size=int(random.integers(1, 3)),
+        replace=False,
+        p=[0.32, 0.3, 0.18, 0.1, 0.1],
+    )
     loudest = int(random.integers(len(parts)))
     out = []
     for index, part in enumerate(parts):
@@ -244,11 +311,20 @@ def write_midi(versions: list[list[Part]], spacing: float, path: Path) -> None:
                 events.append((start, 0, mido.Message("control_change", channel=channel, control=control, value=value)))
             for onset, duration, pitch, velocity in part.notes:
                 begin = start + round(onset * TICKS_PER_SECOND)
-                end = min(begin + max(1, round(duration * TICKS_PER_SECOND)), start + round((spacing - 1.5) * TICKS_PER_SECOND))
+                end = min(
+                    begin + max(1, round(duration * TICKS_PER_SECOND)),
+                    start + round((spacing - 1.5) * TICKS_PER_SECOND),
+                )
                 if begin >= end:
                     continue
                 note = int(np.clip(pitch, 0, 127))
-                events.append((begin, 2, mido.Message("note_on", channel=channel, note=note, velocity=int(np.clip(velocity, 1, 127)))))
+                events.append(
+                    (
+                        begin,
+                        2,
+                        mido.Message("note_on", channel=channel, note=note, velocity=int(np.clip(velocity, 1, 127))),
+                    )
+                )
                 events.append((end, 1, mido.Message("note_off", channel=channel, note=note)))
     track = mido.MidiTrack()
     now = 0

@@ -1,0 +1,90 @@
+"""What the command line calls: `train` and `rate` on plain configuration mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hitchain.errors import UserError, nearest
+
+OTHER_TRAIN_KEYS = ("manifest", "out")
+RATE_KEYS = ("rater", "heldout", "window_seconds")
+
+
+def train(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Train a popularity rater: `hitchain train`.
+
+    Args:
+        config: `manifest` (CSV path), `out` (run folder) and the fields of `hitchain.rater.train.TrainSettings`, each
+            with a default in conf/rater/popularity.yaml.
+
+    Returns:
+        What the run's result.json holds; see `hitchain.rater.train.train`.
+
+    Raises:
+        UserError: a key is missing, unknown or has a wrong value, or the manifest cannot be used.
+    """
+    from hitchain.rater.train import TrainSettings
+    from hitchain.rater.train import train as run
+
+    for key in OTHER_TRAIN_KEYS:
+        if not config.get(key):
+            example = "rater.manifest=songs.csv" if key == "manifest" else "out=runs/rater"
+            raise UserError(f"training needs {key}: give {example}.")
+    settings = {str(key): value for key, value in config.items() if key not in OTHER_TRAIN_KEYS}
+    return run(str(config["manifest"]), str(config["out"]), TrainSettings.from_mapping(settings))
+
+
+def rate(files: Sequence[str | Path], config: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Rate audio files: `hitchain rate FILE...`.
+
+    Args:
+        files: WAV, FLAC, OGG or MP3 files of one second and more.
+        config: `rater` (default "appeal"; see `hitchain.rater.load`), `heldout` (whether a shipped rater's held-out
+            member speaks too; default True) and `window_seconds` (default 10; long files are rated window by window
+            and averaged by length).
+
+    Returns:
+        A row per file: `path`, `seconds`, `rating` (the rater's), `members` (name -> rating), `heldout` (where asked
+        for and present), and `popularity` (only for a rater trained on popularity).
+
+    Raises:
+        UserError: no file is given, one cannot be read or is too short, or a key is unknown.
+    """
+    from hitchain.rater.rater import SHIPPED, load
+
+    config = dict(config or {})
+    for key in config:
+        if key not in RATE_KEYS:
+            raise UserError(f"unknown rating setting {key!r}; {nearest(str(key), RATE_KEYS)}")
+    if not files:
+        raise UserError("no audio file given; use: hitchain rate FILE...")
+    name = str(config.get("rater") or "appeal")
+    window = config.get("window_seconds", 10.0)
+    if isinstance(window, bool) or not isinstance(window, int | float) or not 2.0 <= window <= 600.0:
+        raise UserError(f"window_seconds is {window!r}; it must be a number from 2 to 600.")
+    rater = load(name)
+    heldout = load(f"{name}/heldout") if name in SHIPPED and config.get("heldout", True) else None
+    return [_rate_file(path, rater, heldout, float(window)) for path in files]
+
+
+def _rate_file(path: str | Path, rater: Any, heldout: Any, window_seconds: float) -> dict[str, Any]:
+    from hitchain.files import read_audio
+
+    audio, sample_rate = read_audio(path)
+    try:
+        ratings = rater.rate(audio.unsqueeze(0), sample_rate, window_seconds)[0]
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    row: dict[str, Any] = {
+        "path": str(path),
+        "seconds": audio.shape[-1] / sample_rate,
+        "rating": float(ratings.mean()),
+        "members": {name: float(rating) for name, rating in zip(rater.names, ratings, strict=True)},
+    }
+    if heldout is not None:
+        row["heldout"] = float(heldout.rate(audio.unsqueeze(0), sample_rate, window_seconds).mean())
+    if all("target_mean" in about for about in rater.about):
+        row["popularity"] = float(rater.to_popularity(ratings.mean()))
+    return row
