@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
@@ -21,9 +22,23 @@ SHORTEST, LONGEST = 0.013, 0.067
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
+DIFFUSERS = ((0.00239, 0.75), (0.00180, 0.75), (0.00637, 0.625), (0.00465, 0.625))
+"""Delay [s] and coefficient of the all-passes at the input: Dattorro's (1997, "Effect design"), at half their length."""
+
 
 def _decay(band: str, default: float) -> Parameter:
-    return Parameter(f"decay_{band}", 0.1, 10.0, default, "s", "log", f"time to fall by 60 dB, {band} frequencies")
+    return Parameter(f"decay_{band}", 0.2, 10.0, default, "s", "log", f"time to fall by 60 dB, {band} frequencies")
+
+
+@lru_cache(maxsize=8)
+def diffusion(n_fft: int, sample_rate: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The constant response of the all-passes in series, (g + e^{-jwm}) / (1 + g e^{-jwm}) each: complex (bins,)."""
+    response = torch.ones((), dtype=torch.complex128, device=device)
+    for seconds, coefficient in DIFFUSERS:
+        length = torch.tensor(float(round(seconds * sample_rate)), dtype=torch.float64, device=device)
+        delayed = delay_response(length, n_fft)
+        response = response * (coefficient + delayed) / (1.0 + coefficient * delayed)
+    return response.to(dtype)
 
 
 @register("effects/reverb")
@@ -38,8 +53,9 @@ class Reverb(LinearBlock):
     (f warped by the bilinear transform). Every line attenuates by its share of that rate, exactly, as the exponential
     of a causal first-order filter (after Jot and Chaigne 1991; Schlecht and Habets 2017, "Accurate reverberation time
     control in feedback delay networks"). The lines' lengths are in golden ratio, so that no two have common echoes;
-    left and right are orthogonal sums of them. The reverberation is scaled to the energy of its input at a mean decay, and
-    mixed at equal power: cos(pi/2 mix) dry + sin(pi/2 mix) wet.
+    left and right are orthogonal sums of them. Four all-passes before the network thicken its first echoes. The
+    reverberation is scaled to the energy of its input at a mean decay, and mixed at equal power: cos(pi/2 mix) dry +
+    sin(pi/2 mix) wet.
 
     Time wraps round at -90 dB: `tail` is one and a half times the longest decay.
 
@@ -78,6 +94,7 @@ class Reverb(LinearBlock):
         level = self.level(settings, lengths)
         angle = settings["mix"] * (math.pi / 2.0)
         before = delay_response(settings["pre_delay"] * (self.sample_rate / 1000.0), n_fft)
+        before = before * diffusion(n_fft, self.sample_rate, wet.dtype, wet.device)
         scale = ((torch.sin(angle) * level).unsqueeze(-1) * before).unsqueeze(1)
         return wet * scale + torch.cos(angle)[:, None, None]
 
@@ -106,4 +123,5 @@ class Reverb(LinearBlock):
     @torch.no_grad()
     def tail(self, settings: Settings) -> float:
         longest = torch.maximum(settings["decay_low"], torch.maximum(settings["decay_mid"], settings["decay_high"]))
-        return float((1.5 * longest + LONGEST * settings["size"] + settings["pre_delay"] / 1000.0).max())
+        start = LONGEST * settings["size"] + settings["pre_delay"] / 1000.0
+        return float((1.5 * longest + start).max()) + sum(delay for delay, _ in DIFFUSERS)
