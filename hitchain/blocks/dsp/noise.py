@@ -28,7 +28,8 @@ def table(seed: int) -> Tensor:
 @lru_cache(maxsize=32)
 def spectrum(seed: int) -> Tensor:
     """The real FFT of `table(seed)`: complex64 (PERIOD // 2 + 1,). Do not write into it: it is shared."""
-    return torch.fft.rfft(table(seed))
+    bins: Tensor = torch.fft.rfft(table(seed))
+    return bins
 
 
 def noise(

@@ -1,0 +1,137 @@
+"""The additive synthesiser."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.block import Instrument
+from hitchain.blocks.dsp import noise, oscillators
+from hitchain.blocks.dsp.decibels import midi_to_hz, to_gain
+from hitchain.blocks.dsp.envelopes import adsr
+from hitchain.blocks.dsp.voices import Voices, read, render
+from hitchain.blocks.notes.notes import Notes
+from hitchain.blocks.parameter import SEED, Parameter, Settings
+from hitchain.blocks.registry import register
+
+OCTAVE_STEP = 20.0 * math.log10(2.0)
+"""[dB] by which an amplitude falls in an octave where it is inverse to the frequency."""
+
+REFERENCE = 10.0 ** (-18.0 / 20.0)
+"""RMS of one held note at a level of 0 dB and full velocity: -18 dBFS leaves room for chords."""
+
+
+@register("instruments/additive")
+class Additive(Instrument):
+    """A bank of sines and coloured noise under one envelope, after Engel et al., DDSP (ICLR 2020).
+
+        y(t) = gain * adsr(t) * (sum over k of a[k] e[k](t) sin(2 pi r[k] phase(t)) + noise)
+
+    Partial k = 1, 2, ... stands at r[k] = k sqrt((1 + B k^2) / (1 + B)) times the note's frequency, as on a stiff
+    string (Fletcher, 1964), B being the inharmonicity. Its amplitude a[k] falls by the brightness per octave, the sum
+    of the squares kept constant; e[k](t) = exp(-damping (k - 1) t). Partials fade out below the Nyquist frequency,
+    vibrato included. Phases start at 0 at the onset.
+
+    Args:
+        sample_rate: [Hz].
+        harmonics: the number of partials, 1 or more.
+    """
+
+    parameters = (
+        Parameter("level", -48.0, 12.0, default=0.0, unit="dB", description="of a note at full velocity"),
+        Parameter("brightness", -24.0, 0.0, default=-10.0, unit="dB/octave", description="slope of the partials"),
+        Parameter("odd_even", -1.0, 1.0, default=-0.2, description="-1 odd partials only, 1 the first and even ones"),
+        Parameter("inharmonicity", 1e-6, 1e-2, default=1e-4, scale="log", description="stiffness of the string"),
+        Parameter("damping", 0.0, 10.0, default=0.6, unit="1/s", description="how much faster higher partials decay"),
+        Parameter("attack", 1.0, 2000.0, default=4.0, unit="ms", scale="log"),
+        Parameter("decay", 10.0, 10000.0, default=2500.0, unit="ms", scale="log"),
+        Parameter("sustain", 0.0, 1.0, default=0.2, description="level held after the decay"),
+        Parameter("release", 5.0, 5000.0, default=250.0, unit="ms", scale="log"),
+        Parameter("vibrato_rate", 0.1, 12.0, default=5.0, unit="Hz", scale="log"),
+        Parameter("vibrato_depth", 0.0, 100.0, default=4.0, unit="cents", description="swing to either side"),
+        Parameter("vibrato_delay", 10.0, 3000.0, default=400.0, unit="ms", scale="log", description="time to fade in"),
+        Parameter("noise_level", -80.0, 0.0, default=-50.0, unit="dB", description="breath, beside the partials"),
+        Parameter("noise_colour", -12.0, 6.0, default=-4.0, unit="dB/octave", description="slope of the noise"),
+        Parameter("velocity_to_level", 0.0, 1.0, default=0.8, description="0 all notes alike, 1 follows velocity"),
+        Parameter(
+            "velocity_to_brightness", 0.0, 24.0, default=8.0, unit="dB/octave", description="how dark soft notes are"
+        ),
+    )
+    probe: ClassVar[dict[str, float]] = {"vibrato_depth": 30.0, "vibrato_delay": 100.0, "noise_level": -20.0}
+
+    def __init__(self, sample_rate: int = 44100, harmonics: int = 64) -> None:
+        super().__init__(sample_rate)
+        if harmonics < 1:
+            raise ValueError(f"harmonics must be 1 or more, not {harmonics}")
+        self.harmonics = harmonics
+        self.hop = max(8, 1 << round(math.log2(sample_rate / 690)))
+
+    def tail(self, settings: Settings) -> float:
+        return float(settings["release"].detach().max()) / 1000.0
+
+    def forward(self, notes: Notes, settings: Settings) -> Tensor:  # type: ignore[override]
+        colours = noise.coloured(settings.get(SEED, 0), settings["noise_colour"], self.sample_rate)
+
+        def voice(voices: Voices) -> Tensor:
+            return self._voice(voices, notes, settings, colours)
+
+        return render(notes, self.sample_rate, settings["release"] / 1000.0, voice, dtype=settings["level"].dtype)
+
+    def _voice(self, voices: Voices, notes: Notes, settings: Settings, colours: Tensor) -> Tensor:
+        """(voices, span)."""
+        knob = {name: voices.of(settings[name]) for name in (parameter.name for parameter in self.parameters)}
+        velocity = voices.of(notes.velocity).to(knob["level"].dtype)
+        loudness = 1.0 - knob["velocity_to_level"] * (1.0 - velocity)
+        gain = to_gain(knob["level"]) * loudness * voices.of(notes.mask).to(velocity.dtype) * REFERENCE
+        since = voices.since(notes.onset)
+        hiss = read(colours, voices.row, voices.noise_position(notes), voices.span)
+        hiss = hiss * (gain * to_gain(knob["noise_level"]))[:, None]
+        amplitude = self._amplitudes(knob, velocity) * gain[:, None]
+        sound = self._partials(voices, midi_to_hz(voices.of(notes.pitch).double()), since, knob, amplitude) + hiss
+        envelope = adsr(
+            since,
+            voices.of(notes.duration),
+            knob["attack"] / 1000.0,
+            knob["decay"] / 1000.0,
+            knob["sustain"],
+            knob["release"] / 1000.0,
+            self.sample_rate,
+            voices.span,
+        )
+        return envelope * sound
+
+    def _partials(
+        self, voices: Voices, frequency: Tensor, since: Tensor, knob: dict[str, Tensor], amplitude: Tensor
+    ) -> Tensor:
+        """The bank: (voices, span). Levels follow their decay at every `hop` samples counted from the onset."""
+        depth = torch.exp2(knob["vibrato_depth"].double() / 1200.0) - 1.0
+        onset_rate = 1000.0 / knob["vibrato_delay"]
+        phase = oscillators.vibrato_phase(
+            since, frequency, depth, knob["vibrato_rate"], onset_rate, self.sample_rate, voices.span
+        )
+        ratio = self._ratios(knob["inharmonicity"].double())
+        highest = ratio * (frequency * (1.0 + depth))[:, None]
+        amplitude = amplitude * oscillators.below_nyquist(highest, self.sample_rate).to(amplitude.dtype)
+        number = torch.arange(self.harmonics, dtype=torch.float64, device=since.device)
+        decay = knob["damping"][:, None] * number * (self.hop / self.sample_rate)
+        audible = (highest.detach() < self.sample_rate / 2).sum(dim=1)
+        place = since * (self.sample_rate / self.hop)
+        return oscillators.harmonic_bank(phase, ratio, amplitude, decay, place, self.hop, audible)
+
+    def _ratios(self, inharmonicity: Tensor) -> Tensor:
+        """Frequency of each partial relative to the first: (voices, harmonics)."""
+        number = torch.arange(1, self.harmonics + 1, dtype=inharmonicity.dtype, device=inharmonicity.device)
+        stiffness = inharmonicity[:, None]
+        return number * torch.sqrt((1.0 + stiffness * number.square()) / (1.0 + stiffness))
+
+    def _amplitudes(self, knob: dict[str, Tensor], velocity: Tensor) -> Tensor:
+        """Amplitude of each partial at the onset, of unit RMS together: (voices, harmonics)."""
+        number = torch.arange(1, self.harmonics + 1, dtype=velocity.dtype, device=velocity.device)
+        slope = knob["brightness"] - knob["velocity_to_brightness"] * (1.0 - velocity)
+        parity = torch.where(number % 2 == 0, 1.0, -1.0).to(number) * (number > 1)
+        amplitude = torch.exp(torch.log(number) * (slope / OCTAVE_STEP)[:, None])
+        amplitude = amplitude * (1.0 + knob["odd_even"][:, None] * parity)
+        return amplitude * (math.sqrt(2.0) / amplitude.square().sum(dim=1, keepdim=True).sqrt())
