@@ -1,0 +1,207 @@
+"""The subtractive synthesiser."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.block import Instrument
+from hitchain.blocks.dsp import noise, oscillators
+from hitchain.blocks.dsp.decibels import midi_to_hz, to_gain
+from hitchain.blocks.dsp.envelopes import adsr
+from hitchain.blocks.dsp.state_variable import prewarp, state_variable_filter
+from hitchain.blocks.dsp.voices import Voices, read, render
+from hitchain.blocks.notes.notes import Notes
+from hitchain.blocks.parameter import SEED, Parameter, Settings
+from hitchain.blocks.registry import register
+
+REFERENCE = 10.0 ** (-18.0 / 20.0) * math.sqrt(3.0)
+"""Amplitude of a full saw at a level of 0 dB and full velocity: its RMS is -18 dBFS, which leaves room for chords."""
+
+VIBRATO_DELAY = 0.3
+"""[s] in which the vibrato fades in after an onset (time constant)."""
+
+HARMONICS = oscillators.HIGHEST_BIN // 2
+"""Harmonics of the oscillators at most: up to 22 kHz from 21.5 Hz on."""
+
+BRIGHTEST = 0.45
+"""The cutoff stays below this fraction of the sample rate."""
+
+
+@register("instruments/subtractive")
+class Subtractive(Instrument):
+    """Band-limited oscillators -> resonant low-pass with its own envelope -> amplifier, for every voice of its own.
+
+        y(t) = gain * adsr(t) * lowpass(oscillators + noise; cutoff(t), resonance)
+        cutoff(t) = cutoff * 2^(envelope_amount * filter_adsr(t) + key_tracking * (pitch - 60) / 12
+                                + velocity_to_cutoff * (velocity - 1))
+
+    Both oscillators play the same mix of saw, pulse and triangle, the second one detuned; the sub oscillator is a
+    square an octave below. Waveforms are summed from their Fourier series up to the Nyquist frequency, so nothing
+    aliases. The filter is a state-variable filter by the topology-preserving transform (Zavalishin, 2012). The more it
+    resonates, the less goes in (by the square root of Q). Phases start at 0 at the onset.
+
+    Args:
+        sample_rate: [Hz].
+        poles: 2 (12 dB per octave) or 4 (24: a Butterworth section follows the resonant one).
+    """
+
+    parameters = (
+        Parameter("level", -48.0, 12.0, default=0.0, unit="dB", description="of a note at full velocity"),
+        Parameter("saw", 0.0, 1.0, default=0.8, description="in the mix of both oscillators"),
+        Parameter("pulse", 0.0, 1.0, default=0.2, description="in the mix of both oscillators"),
+        Parameter("triangle", 0.0, 1.0, default=0.0, description="in the mix of both oscillators"),
+        Parameter("pulse_width", 0.05, 0.95, default=0.4, description="part of the period for which the pulse is high"),
+        Parameter("second_oscillator", 0.0, 1.0, default=0.6, description="level beside the first"),
+        Parameter("detune", -50.0, 50.0, default=7.0, unit="cents", description="of the second oscillator"),
+        Parameter("sub", 0.0, 1.0, default=0.2, description="square wave an octave below"),
+        Parameter("noise", 0.0, 1.0, default=0.01, description="white noise"),
+        Parameter("cutoff", 30.0, 18000.0, default=900.0, unit="Hz", scale="log"),
+        Parameter("resonance", 0.5, 20.0, default=1.0, scale="log", description="Q of the filter"),
+        Parameter("envelope_amount", -4.0, 8.0, default=2.0, unit="octaves", description="filter envelope to cutoff"),
+        Parameter("key_tracking", 0.0, 1.0, default=0.5, description="cutoff follows the pitch, 1 fully"),
+        Parameter("velocity_to_cutoff", 0.0, 4.0, default=1.0, unit="octaves", description="how dark soft notes are"),
+        Parameter("filter_attack", 1.0, 2000.0, default=3.0, unit="ms", scale="log"),
+        Parameter("filter_decay", 10.0, 10000.0, default=700.0, unit="ms", scale="log"),
+        Parameter("filter_sustain", 0.0, 1.0, default=0.3),
+        Parameter("filter_release", 5.0, 5000.0, default=250.0, unit="ms", scale="log"),
+        Parameter("attack", 1.0, 2000.0, default=5.0, unit="ms", scale="log"),
+        Parameter("decay", 10.0, 10000.0, default=1500.0, unit="ms", scale="log"),
+        Parameter("sustain", 0.0, 1.0, default=0.7, description="level held after the decay"),
+        Parameter("release", 5.0, 5000.0, default=250.0, unit="ms", scale="log"),
+        Parameter("velocity_to_level", 0.0, 1.0, default=0.8, description="0 all notes alike, 1 follows velocity"),
+        Parameter("vibrato_rate", 0.1, 12.0, default=5.0, unit="Hz", scale="log"),
+        Parameter("vibrato_depth", 0.0, 100.0, default=3.0, unit="cents", description="swing to either side"),
+    )
+    probe: ClassVar[dict[str, float]] = {"pulse": 0.5, "triangle": 0.3, "noise": 0.1, "vibrato_depth": 30.0}
+
+    def __init__(self, sample_rate: int = 44100, poles: int = 2) -> None:
+        super().__init__(sample_rate)
+        if poles not in (2, 4):
+            raise ValueError(f"poles must be 2 or 4, not {poles}")
+        self.poles = poles
+
+    def tail(self, settings: Settings) -> float:
+        return float(settings["release"].detach().max()) / 1000.0
+
+    def forward(self, notes: Notes, settings: Settings) -> Tensor:  # type: ignore[override]
+        level = settings["level"]
+        white = noise.table(int(settings.get(SEED, 0))).to(dtype=level.dtype, device=level.device)[None]
+
+        def voice(voices: Voices) -> Tensor:
+            return self._voice(voices, notes, settings, white)
+
+        return render(notes, self.sample_rate, settings["release"] / 1000.0, voice, dtype=level.dtype)
+
+    def _voice(self, voices: Voices, notes: Notes, settings: Settings, white: Tensor) -> Tensor:
+        """(voices, span)."""
+        knob = {name: voices.of(settings[name]) for name in (parameter.name for parameter in self.parameters)}
+        velocity = voices.of(notes.velocity).to(knob["level"].dtype)
+        pitch = voices.of(notes.pitch).double()
+        since, duration = voices.since(notes.onset), voices.of(notes.duration)
+        loudness = 1.0 - knob["velocity_to_level"] * (1.0 - velocity)
+        gain = to_gain(knob["level"]) * loudness * voices.of(notes.mask).to(velocity.dtype) * REFERENCE
+        gain = gain / torch.sqrt(knob["resonance"] * math.sqrt(2.0))
+
+        sound = self._oscillators(voices, midi_to_hz(pitch), since, knob, gain)
+        hiss = read(white, torch.zeros_like(voices.row), voices.noise_position(notes), voices.span)
+        sound = torch.addcmul(sound, hiss, (gain * knob["noise"])[:, None])
+
+        g = prewarp(self._cutoff(voices, pitch, velocity, since, duration, knob), self.sample_rate)
+        sound = state_variable_filter(sound, g, 1.0 / knob["resonance"])
+        if self.poles == 4:
+            sound = state_variable_filter(sound, g, torch.full_like(gain, math.sqrt(2.0)))
+        return sound * self._envelope("", voices, since, duration, knob)
+
+    def _envelope(
+        self, prefix: str, voices: Voices, since: Tensor, duration: Tensor, knob: dict[str, Tensor]
+    ) -> Tensor:
+        attack, decay, release = (knob[prefix + name] / 1000.0 for name in ("attack", "decay", "release"))
+        sustain = knob[prefix + "sustain"]
+        return adsr(since, duration, attack, decay, sustain, release, self.sample_rate, voices.span)
+
+    def _cutoff(
+        self,
+        voices: Voices,
+        pitch: Tensor,
+        velocity: Tensor,
+        since: Tensor,
+        duration: Tensor,
+        knob: dict[str, Tensor],
+    ) -> Tensor:
+        """[Hz], (voices, span). Both ends of the envelope's way are held below the limit, softly: no gradient dies."""
+        octaves = knob["key_tracking"] * ((pitch - 60.0) / 12.0).to(velocity.dtype)
+        octaves = octaves + knob["velocity_to_cutoff"] * (velocity - 1.0)
+        closed = self._limit(torch.log2(knob["cutoff"]) + octaves)
+        opened = self._limit(torch.log2(knob["cutoff"]) + octaves + knob["envelope_amount"])
+        envelope = self._envelope("filter_", voices, since, duration, knob)
+        return torch.exp2(torch.addcmul(closed[:, None], (opened - closed)[:, None], envelope))
+
+    def _limit(self, octaves: Tensor) -> Tensor:
+        """log2 of a frequency -> the same, bent to stay below log2 of the limit: a soft minimum, 4 to the octave."""
+        limit = math.log2(BRIGHTEST * self.sample_rate)
+        return limit - torch.nn.functional.softplus((limit - octaves) * 4.0 * math.log(2.0)) / (4.0 * math.log(2.0))
+
+    def _oscillators(
+        self, voices: Voices, frequency: Tensor, since: Tensor, knob: dict[str, Tensor], gain: Tensor
+    ) -> Tensor:
+        """The first oscillator with its sub, and the second: (voices, span)."""
+        depth = torch.exp2(knob["vibrato_depth"].double() / 1200.0) - 1.0
+        onset_rate = torch.full_like(depth, 1.0 / VIBRATO_DELAY)
+        rate = self.sample_rate
+        phase = oscillators.vibrato_phase(since, frequency, depth, knob["vibrato_rate"], onset_rate, rate, voices.span)
+        ratio = torch.exp2(knob["detune"].double() / 1200.0)
+        highest = frequency * (1.0 + depth)
+
+        sine, cosine = _waveform(knob)
+        first = self._audible(highest).to(gain.dtype) * gain[:, None]
+        second = self._audible(highest * ratio).to(gain.dtype) * (gain * knob["second_oscillator"])[:, None]
+        odd = 2.0 * _harmonics(sine) - 1.0
+        heard = oscillators.below_nyquist(odd * highest[:, None] / 2.0, self.sample_rate).to(gain.dtype)
+        sub = (4.0 / math.pi) / odd * heard * (gain * knob["sub"])[:, None]
+
+        # in a table that turns at half the note's frequency, the first oscillator has the even bins, the sub odd ones
+        low_sine, low_cosine = _interleave(sine * first, sub), _interleave(cosine * first, torch.zeros_like(sub))
+        low = oscillators.waveform_tables(low_sine, low_cosine)
+        high = oscillators.waveform_tables(_from_one(sine * second), _from_one(cosine * second))
+        halves = torch.full_like(ratio, 0.5)
+        return oscillators.lookup(low, phase, halves) + oscillators.lookup(high, phase, ratio)
+
+    def _audible(self, frequency: Tensor) -> Tensor:
+        """How much of each harmonic to keep: (voices, HARMONICS), float64. The table's end fades like the band's."""
+        number = _harmonics(frequency)
+        end = oscillators.below_nyquist(number, 2 * HARMONICS)
+        return oscillators.below_nyquist(frequency[:, None] * number, self.sample_rate) * end
+
+
+def _waveform(knob: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """The Fourier series of the mixed waveforms, each of amplitude 1: sines and cosines, (voices, HARMONICS).
+
+    Saw: 2 / (pi k) sin(kx). Triangle: 8 / (pi k)^2 sin(k pi / 2) sin(kx). Pulse, high for the width d of a period:
+    2 / (pi k) ((1 - cos(2 pi k d)) sin(kx) + sin(2 pi k d) cos(kx)), its mean left out.
+    """
+    number = _harmonics(knob["saw"])
+    ramp = 2.0 / (math.pi * number)
+    corner = 2.0 * ramp.square() * (number % 2) * (2.0 - number % 4)
+    turn = 2.0 * math.pi * knob["pulse_width"][:, None] * number
+    pulse = knob["pulse"][:, None] * ramp
+    sine = knob["saw"][:, None] * ramp + knob["triangle"][:, None] * corner + pulse * (1.0 - torch.cos(turn))
+    return sine, pulse * torch.sin(turn)
+
+
+def _harmonics(like: Tensor) -> Tensor:
+    """1 to HARMONICS, with the dtype and device of `like`."""
+    return torch.arange(1, HARMONICS + 1, dtype=like.dtype, device=like.device)
+
+
+def _interleave(even: Tensor, odd: Tensor) -> Tensor:
+    """Series coefficients from bin 0 up, where `even` holds bins 2, 4, ... and `odd` 1, 3, ...: (voices, 2 n + 1)."""
+    return _from_one(torch.stack([odd, even], dim=-1).flatten(1))
+
+
+def _from_one(coefficients: Tensor) -> Tensor:
+    """Prepend a zero mean."""
+    return torch.nn.functional.pad(coefficients, (1, 0))
