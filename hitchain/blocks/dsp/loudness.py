@@ -96,18 +96,17 @@ def hop_length(sample_rate: int) -> int:
     return max(1, round(_HOP * sample_rate))
 
 
-def mean_squares(power: Tensor, sample_rate: int, hops: int = _MOMENTARY) -> Tensor:
+def mean_squares(power: Tensor, hop: int, hops: int = _MOMENTARY) -> Tensor:
     """Overlapping means of a power signal.
 
     Args:
         power: (batch, samples), the squares summed over channels.
-        hops: length of a block in steps of 100 ms: 4 for momentary, 30 for short-term loudness.
+        hop: samples from one block to the next, see `hop_length`.
+        hops: length of a block in hops: 4 for momentary, 30 for short-term loudness.
 
     Returns:
-        (batch, blocks), one block each 100 ms. An incomplete block at the end does not count; a signal shorter than
-        one block is one block.
+        (batch, blocks). An incomplete block at the end does not count; a signal shorter than one block is one block.
     """
-    hop = hop_length(sample_rate)
     steps = power.shape[-1] // hop
     if steps < hops:
         return power.mean(dim=-1, keepdim=True)
@@ -122,7 +121,7 @@ def from_mean_square(power: Tensor) -> Tensor:
 
 
 def _blocks(audio: Tensor, sample_rate: int, hops: int) -> Tensor:
-    return mean_squares(k_weighted(audio, sample_rate).square().sum(dim=1), sample_rate, hops)
+    return mean_squares(k_weighted(audio, sample_rate).square().sum(dim=1), hop_length(sample_rate), hops)
 
 
 def gated_loudness(blocks: Tensor) -> Tensor:
