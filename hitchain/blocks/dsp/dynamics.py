@@ -50,30 +50,54 @@ def rms_level(audio: Tensor, milliseconds: Tensor, sample_rate: int, floor: floa
     return torch.log(power.clamp_min(10.0 ** (floor / 10.0))) * (10.0 / math.log(10.0))
 
 
-def gain_reduction(level: Tensor, threshold: Tensor, ratio: Tensor, knee: Tensor) -> Tensor:
-    """The static curve of a compressor, as the decibels it takes away (Giannoulis, Massberg and Reiss 2012, eq. 4).
+def overshoot(level: Tensor, threshold: Tensor, knee: Tensor) -> Tensor:
+    """How far a level is above the threshold, round a soft knee (Giannoulis, Massberg and Reiss 2012, eq. 4).
 
-        (1 - 1/ratio) * { 0                                  where 2 (level - threshold) < -knee
-                          (level - threshold + knee/2)^2 / (2 knee)    in between
-                          level - threshold                  where 2 (level - threshold) > knee }
+        0                                            where 2 (level - threshold) < -knee
+        (level - threshold + knee/2)^2 / (2 knee)    in between
+        level - threshold                            where 2 (level - threshold) > knee
 
     A knee of 0 is a hard corner, with finite gradients.
 
     Args:
         level: [dB], (batch, samples).
-        threshold: [dB]; ratio: >= 1; knee: width [dB], >= 0; each (batch,) or (batch, samples).
+        threshold: [dB]; knee: width [dB], >= 0; each (batch,) or (batch, samples).
 
     Returns:
         [dB], >= 0, (batch, samples).
     """
-    threshold, ratio, knee = (value.unsqueeze(-1) if value.ndim < 2 else value for value in (threshold, ratio, knee))
+    threshold, knee = (value.unsqueeze(-1) if value.ndim < 2 else value for value in (threshold, knee))
     into = level - (threshold - 0.5 * knee)
     bent = torch.minimum(into.clamp_min(0.0), knee)  # how far into the knee, at most all of it
     # the area under the slope, which climbs from 0 to 1 through the knee, plus all beyond the knee
-    reduction = bent * bent * (0.5 / knee.clamp_min(1e-12)) + (into - knee).clamp_min(0.0)
-    return (1.0 - 1.0 / ratio) * reduction
+    return bent * bent * (0.5 / knee.clamp_min(1e-12)) + (into - knee).clamp_min(0.0)
 
 
-def smoothed_reduction(reduction: Tensor, attack: Tensor, release: Tensor, sample_rate: int) -> Tensor:
-    """Gain reduction in dB through attack and release times [ms], each (batch,): the smooth branching detector."""
-    return ballistics(reduction, time_coefficient(attack, sample_rate), time_coefficient(release, sample_rate))
+def slope(ratio: Tensor) -> Tensor:
+    """Decibels taken away for each of the overshoot: 1 - 1/ratio, ratio >= 1."""
+    return 1.0 - 1.0 / ratio
+
+
+def gain_reduction(
+    level: Tensor,
+    threshold: Tensor,
+    ratio: Tensor,
+    knee: Tensor,
+    attack: Tensor,
+    release: Tensor,
+    sample_rate: int,
+) -> Tensor:
+    """What a compressor takes away: slope(ratio) * ballistics(overshoot(level, threshold, knee), attack, release).
+
+    The slope comes last: as it scales the overshoot alike everywhere the result is the same, and the gradient stays
+    right at a ratio of 1, where a follower of nothing would not know which way it turns.
+
+    Args:
+        level: [dB], (batch, samples).
+        threshold: [dB]; ratio: >= 1; knee: [dB], >= 0; attack, release: time constants [ms]; each (batch,).
+
+    Returns:
+        [dB], >= 0, (batch, samples).
+    """
+    rise, fall = time_coefficient(attack, sample_rate), time_coefficient(release, sample_rate)
+    return slope(ratio).unsqueeze(-1) * ballistics(overshoot(level, threshold, knee), rise, fall)

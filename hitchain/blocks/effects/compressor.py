@@ -18,7 +18,8 @@ class Compressor(Block):
     """Feed-forward compression with a smooth branching detector in the log domain (Giannoulis, Massberg, Reiss 2012,
     "Digital dynamic range compressor design"), linked: all channels turn down together, by the loudest.
 
-        level = 20 log10 max |x|;  reduction = knee(level - threshold) (1 - 1/ratio), through attack and release
+        level = 20 log10 max |x|
+        reduction = (1 - 1/ratio) * the level's overshoot of the threshold, through attack and release
         y = x ((1 - mix) + mix 10^((makeup - reduction) / 20))
 
     Attack and release are the times to cover 63 % of a step of the reduction in dB.
@@ -48,6 +49,5 @@ class Compressor(Block):
 
     def reduction(self, audio: Tensor, settings: Settings) -> Tensor:
         """What is taken away [dB, >= 0] at each sample, before makeup and mix: (batch, samples)."""
-        level = dynamics.peak_level(audio)
-        static = dynamics.gain_reduction(level, settings["threshold"], settings["ratio"], settings["knee"])
-        return dynamics.smoothed_reduction(static, settings["attack"], settings["release"], self.sample_rate)
+        knobs = (settings[name] for name in ("threshold", "ratio", "knee", "attack", "release"))
+        return dynamics.gain_reduction(dynamics.peak_level(audio), *knobs, self.sample_rate)

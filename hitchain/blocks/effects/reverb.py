@@ -23,7 +23,7 @@ SHORTEST, LONGEST = 0.013, 0.067
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 DIFFUSERS = ((0.00239, 0.75), (0.00180, 0.75), (0.00637, 0.625), (0.00465, 0.625))
-"""Delay [s] and coefficient of the all-passes at the input: Dattorro's (1997, "Effect design"), at half their length."""
+"""Delay [s] and coefficient of the all-passes at the input: those of Dattorro 1997, "Effect design", half as long."""
 
 
 def _decay(band: str, default: float) -> Parameter:
