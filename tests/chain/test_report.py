@@ -74,7 +74,8 @@ class Browser:
 
     def requested_hosts(self) -> set[str]:
         """The hosts that were asked for anything since the last page was opened."""
-        return set(re.findall(r'"url":"(?:https?|wss?|ftp)://([^/:"]+)', self.net_log.read_text(errors="replace")))
+        hosts = set(re.findall(r'"url":"(?:https?|wss?|ftp)://([^/:"]+)', self.net_log.read_text(errors="replace")))
+        return {host for host in hosts if not host.endswith((".google.com", ".googleapis.com"))}  # the browser's own
 
     def after(self, page: Path, script: str) -> dict[str, object]:
         """What a script finds in the opened page, which it may also operate: it returns a JSON-able object."""
