@@ -9,7 +9,7 @@ from typing import Any
 from hitchain.errors import UserError, nearest
 
 OTHER_TRAIN_KEYS = ("manifest", "out")
-RATE_KEYS = ("rater", "heldout", "window_seconds")
+RATE_KEYS = ("rater", "heldout", "window_seconds", "device")
 
 
 def train(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def train(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         config: `manifest` (CSV path), `out` (run folder) and the fields of `hitchain.rater.train.TrainSettings`, each
-            with a default in conf/rater/popularity.yaml.
+            with a default in conf/rater/popularity.yaml. A mapping under `rater` counts as if its keys stood outside.
 
     Returns:
         What the run's result.json holds; see `hitchain.rater.train.train`.
@@ -28,6 +28,9 @@ def train(config: Mapping[str, Any]) -> dict[str, Any]:
     from hitchain.rater.train import TrainSettings
     from hitchain.rater.train import train as run
 
+    nested = config.get("rater")
+    if isinstance(nested, Mapping):
+        config = {**nested, **{key: value for key, value in config.items() if key != "rater"}}
     for key in OTHER_TRAIN_KEYS:
         if not config.get(key):
             example = "rater.manifest=songs.csv" if key == "manifest" else "out=runs/rater"
@@ -43,7 +46,7 @@ def rate(files: Sequence[str | Path], config: Mapping[str, Any] | None = None) -
         files: WAV, FLAC, OGG or MP3 files of one second and more.
         config: `rater` (default "appeal"; see `hitchain.rater.load`), `heldout` (whether a shipped rater's held-out
             member speaks too; default True) and `window_seconds` (default 10; long files are rated window by window
-            and averaged by length).
+            and averaged by length), `device` (default "cpu").
 
     Returns:
         A row per file: `path`, `seconds`, `rating` (the rater's), `members` (name -> rating), `heldout` (where asked
@@ -52,7 +55,7 @@ def rate(files: Sequence[str | Path], config: Mapping[str, Any] | None = None) -
     Raises:
         UserError: no file is given, one cannot be read or is too short, or a key is unknown.
     """
-    from hitchain.rater.rater import SHIPPED, load
+    from hitchain.rater.rater import SHIPPED, load, usable_device
 
     config = dict(config or {})
     for key in config:
@@ -64,8 +67,9 @@ def rate(files: Sequence[str | Path], config: Mapping[str, Any] | None = None) -
     window = config.get("window_seconds", 10.0)
     if isinstance(window, bool) or not isinstance(window, int | float) or not 2.0 <= window <= 600.0:
         raise UserError(f"window_seconds is {window!r}; it must be a number from 2 to 600.")
-    rater = load(name)
-    heldout = load(f"{name}/heldout") if name in SHIPPED and config.get("heldout", True) else None
+    device = usable_device(str(config.get("device") or "cpu"))
+    rater = load(name).to(device)
+    heldout = load(f"{name}/heldout").to(device) if name in SHIPPED and config.get("heldout", True) else None
     return [_rate_file(path, rater, heldout, float(window)) for path in files]
 
 
@@ -73,8 +77,9 @@ def _rate_file(path: str | Path, rater: Any, heldout: Any, window_seconds: float
     from hitchain.files import read_audio
 
     audio, sample_rate = read_audio(path)
+    audio = audio.unsqueeze(0).to(next(rater.parameters()).device)
     try:
-        ratings = rater.rate(audio.unsqueeze(0), sample_rate, window_seconds)[0]
+        ratings = rater.rate(audio, sample_rate, window_seconds)[0]
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     row: dict[str, Any] = {
@@ -84,7 +89,7 @@ def _rate_file(path: str | Path, rater: Any, heldout: Any, window_seconds: float
         "members": {name: float(rating) for name, rating in zip(rater.names, ratings, strict=True)},
     }
     if heldout is not None:
-        row["heldout"] = float(heldout.rate(audio.unsqueeze(0), sample_rate, window_seconds).mean())
+        row["heldout"] = float(heldout.rate(audio, sample_rate, window_seconds).mean())
     if all("target_mean" in about for about in rater.about):
         row["popularity"] = float(rater.to_popularity(ratings.mean()))
     return row

@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from hitchain.errors import UserError, nearest
 from hitchain.files import read_json, write_json, write_text
+from hitchain.progress import Progress
 from hitchain.rater import networks, weights
 from hitchain.rater.augment import AugmentSettings
 from hitchain.rater.dataset import TRAINING_RATE, Song, inspect, steady_crops, training_crop
 from hitchain.rater.frontend import FrontEnd, FrontEndSettings
 from hitchain.rater.manifest import Skipped, read_manifest, split_by_artist
+from hitchain.rater.rater import usable_device
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULT = "result.json"
@@ -52,6 +53,7 @@ class TrainSettings:
     pitch_semitones: float = 1.0
     stretch: float = 0.08
     checkpoint_seconds: float = 20.0
+    device: str = "cpu"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,6 +70,7 @@ class TrainSettings:
         if self.architecture not in networks.ARCHITECTURES:
             hint = nearest(str(self.architecture), networks.ARCHITECTURES)
             raise UserError(f"unknown rater architecture {self.architecture!r}; {hint}")
+        usable_device(self.device)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainSettings:
@@ -136,6 +139,8 @@ class _Training:
         torch.manual_seed(settings.seed)
         self.front_end = FrontEnd()
         self.network = networks.create(settings.architecture, self.front_end.settings.mel_bands)
+        self.device = usable_device(settings.device)
+        self.network.to(self.device)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
@@ -149,10 +154,25 @@ class _Training:
             return finished
         self.saved_at = time.monotonic()
         heard = self._hear_validation()
-        while self.epoch < self.settings.epochs and not self._stale():
-            self._train_epoch()
-            self._finish_epoch(heard)
+        total = self.settings.epochs * len(self._batches())
+        with Progress(total, "training", self._done(), unit="batch") as progress:
+            while self.epoch < self.settings.epochs and not self._stale():
+                self._train_epoch(progress)
+                self._finish_epoch(heard)
         return self._conclude()
+
+    def _batches(self) -> list[np.ndarray]:
+        """This epoch's batches of crop numbers, in an order that follows from the seed and the epoch."""
+        settings = self.settings
+        order = np.random.default_rng([settings.seed, self.epoch]).permutation(
+            len(self.training) * settings.crops_per_song
+        )
+        batches = [order[k : k + settings.batch_size] for k in range(0, len(order), settings.batch_size)]
+        # Batch normalisation needs two crops.
+        return batches[:-1] if len(batches) > 1 and len(batches[-1]) < 2 else batches
+
+    def _done(self) -> int:
+        return self.epoch * len(self._batches()) + self.batch
 
     def _resume(self) -> dict[str, Any] | None:
         """Go on where an earlier run of the same settings stopped; the result where it had finished."""
@@ -177,31 +197,21 @@ class _Training:
         return None
 
     def _identity(self) -> dict[str, Any]:
-        """What makes two runs the same one. `epochs` may grow and the checkpoint interval may change."""
+        """What makes two runs the same one. `epochs` may grow; the checkpoint interval and the device may change."""
         values = asdict(self.settings)
-        del values["epochs"], values["checkpoint_seconds"]
+        del values["epochs"], values["checkpoint_seconds"], values["device"]
         songs = [(str(song.row.path), song.row.plays, song.row.likes) for song in (*self.training, *self.validation)]
         return {"settings": values, "songs": hashlib.sha256(json.dumps(songs).encode()).hexdigest()}
 
-    def _train_epoch(self) -> None:
-        settings = self.settings
-        order = np.random.default_rng([settings.seed, self.epoch]).permutation(
-            len(self.training) * settings.crops_per_song
-        )
-        batches = [order[k : k + settings.batch_size] for k in range(0, len(order), settings.batch_size)]
-        if len(batches) > 1 and len(batches[-1]) < 2:  # batch normalisation needs two
-            batches.pop()
-        progress = tqdm(
-            batches[self.batch :], desc=f"epoch {self.epoch + 1}/{settings.epochs}", initial=self.batch,
-            total=len(batches), disable=None, leave=False,
-        )  # fmt: skip
+    def _train_epoch(self, progress: Progress) -> None:
         started = time.monotonic()
-        for batch in progress:
+        validation = {"validation": self.history[-1]["validation_loss"]} if self.history else {}
+        for batch in self._batches()[self.batch :]:
             loss = self._step(batch)
             self.loss_sum += loss
             self.batch += 1
-            progress.set_postfix(loss=f"{loss:.3f}")
-            if time.monotonic() - self.saved_at > settings.checkpoint_seconds:
+            progress.update(self._done(), loss=loss, **validation)
+            if time.monotonic() - self.saved_at > self.settings.checkpoint_seconds:
                 self.seconds += time.monotonic() - started
                 started = time.monotonic()
                 self._save()
@@ -217,20 +227,20 @@ class _Training:
             crops.append(training_crop(song, settings.crop_seconds, settings.augmentation, random))
             targets.append((song.row.popularity - self.mean) / self.deviation)
         self.network.train()
-        ratings = self.network(self.front_end(torch.stack(crops), TRAINING_RATE))
-        loss = nn.functional.mse_loss(ratings, torch.tensor(targets, dtype=torch.float32))
+        ratings = self.network(self.front_end(torch.stack(crops).to(self.device), TRAINING_RATE))
+        loss = nn.functional.mse_loss(ratings, torch.tensor(targets, dtype=torch.float32, device=self.device))
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
-        return float(loss)
+        return loss.item()
 
     @torch.no_grad()
     def _hear_validation(self) -> list[Tensor]:
         """The validation songs' frames, made once: (crops, 2, mel_bands, frames) each."""
         seconds = self.settings.crop_seconds
         return [
-            self.front_end(torch.stack(steady_crops(song, seconds, VALIDATION_CROPS)), TRAINING_RATE)
+            self.front_end(torch.stack(steady_crops(song, seconds, VALIDATION_CROPS)).to(self.device), TRAINING_RATE)
             for song in self.validation
         ]
 
@@ -252,11 +262,6 @@ class _Training:
         if self._best_epoch() == self.epoch + 1:
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.epoch, self.batch, self.loss_sum = self.epoch + 1, 0, 0.0
-        last = self.history[-1]
-        tqdm.write(
-            f"epoch {last['epoch']}: training loss {last['training_loss']:.3f}, validation loss "
-            f"{last['validation_loss']:.3f} (mean as answer: {last['baseline_loss']:.3f})"
-        )
         self._save()
 
     def _best_epoch(self) -> int:

@@ -12,7 +12,7 @@ import torch
 from hitchain.files import write_wav
 
 
-def band(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:
+def make_band(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:
     """Plucked harmonic chords, a bass line and a noise drum on the beat, in stereo: (1, 2, samples)."""
     random = np.random.default_rng(seed)
     samples = round(seconds * sample_rate)
@@ -26,7 +26,11 @@ def band(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:
         chord = chords[(number // 4) % 4]
         for voice, pitch in enumerate([*chord, chord[0] - 12]):
             frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
-            tone = sum(np.sin(2 * np.pi * k * frequency * local) / k**1.5 for k in range(1, 9) if k * frequency < 0.45 * sample_rate)
+            tone = sum(
+                np.sin(2 * np.pi * k * frequency * local) / k**1.5
+                for k in range(1, 9)
+                if k * frequency < 0.45 * sample_rate
+            )
             envelope = playing * np.minimum(local / 0.005, 1.0) * np.exp(-local / 0.35)
             pan = (voice - 1.5) / 4
             out += np.array([[1 - pan], [1 + pan]]) * (0.08 * tone * envelope)
@@ -36,9 +40,15 @@ def band(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
+def band() -> Callable[..., torch.Tensor]:
+    """The function (seconds, sample_rate, seed=0) -> audio (1, 2, samples)."""
+    return make_band
+
+
+@pytest.fixture(scope="session")
 def music() -> torch.Tensor:
     """Four seconds of the band at 44.1 kHz: (1, 2, 176400)."""
-    return band(4.0, 44_100)
+    return make_band(4.0, 44_100)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ kept in `out`, so an interrupted build goes on where it stopped. Takes about an 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,39 +43,52 @@ CHUNKS = 4
 GROUPS_PER_CHUNK = 300
 
 
-def build(data: Path, out: Path, seed: int = 0, chunks: int = CHUNKS, steps: int | None = None) -> Path:
+def build(
+    data: Path,
+    out: Path,
+    seed: int = 0,
+    chunks: int = CHUNKS,
+    steps: int | None = None,
+    names: Sequence[str] = tuple(member.name for member in MEMBERS),
+) -> Path:
     """Make everything and return the folder of the weights.
 
     Args:
         data: the source material with its SOURCES.tsv.
         chunks: how many times `GROUPS_PER_CHUNK` crops to cut and degrade for each member.
         steps: batches to fit each member on; None takes the member's own.
+        names: the members to make; the others' weights stay as they are.
     """
     recordings = corpus.prepare(data, out / "corpus", seed)
-    files = {}
     for number, member in enumerate(MEMBERS):
+        if member.name not in names:
+            continue
         parts = [
             prepare(recordings, member.split, chunk, GROUPS_PER_CHUNK, out / "corpus", out / "examples", seed)
             for chunk in range(chunks)
         ]
         network = fit(member.architecture, join(parts), steps or member.steps, seed * 100 + number)
-        files[member.name] = f"{member.name}.safetensors"
         about = {
             "rater": f"appeal/{member.name}",
             "trained_on": "degraded recordings; see MODEL_CARD.md",
             "split": member.split,
         }
-        weights.save(out / "appeal" / files[member.name], network, member.architecture, {}, FrontEndSettings(), about)
-    write_json(out / "appeal" / "members.json", files)
+        weights.save(
+            out / "appeal" / f"{member.name}.safetensors", network, member.architecture, {}, FrontEndSettings(), about
+        )
+    write_json(out / "appeal" / "members.json", {member.name: f"{member.name}.safetensors" for member in MEMBERS})
     return out / "appeal"
 
 
 def main(arguments: list[str]) -> int:
     try:
-        given = options(arguments, data="", out="appeal", seed="0", chunks=str(CHUNKS), steps="", threads="2")
+        given = options(
+            arguments, data="", out="appeal", seed="0", chunks=str(CHUNKS), steps="", members="0,1,heldout", threads="2"
+        )
         torch.set_num_threads(int(given["threads"]))
         steps = int(given["steps"]) if given["steps"] else None
-        folder = build(Path(given["data"]), Path(given["out"]), int(given["seed"]), int(given["chunks"]), steps)
+        names = given["members"].split(",")
+        folder = build(Path(given["data"]), Path(given["out"]), int(given["seed"]), int(given["chunks"]), steps, names)
         sys.stdout.write(f"weights in {folder}\n")
     except UserError as error:
         sys.stderr.write(f"{error}\n")

@@ -89,7 +89,7 @@ def _group(
     crops, targets, chains = [], [], []
     for strength in strengths:
         audio, chain = clean, list[str]()
-        if strength > 0.0 and recording.versions > 1 and random.random() < 0.3:
+        if strength > 0.0 and recording.versions > 1 and random.random() < 0.2:
             version = int(random.integers(1, recording.versions))
             strength = corpus.VERSION_STRENGTHS[version]
             audio, chain = crop(version), ["playing"]

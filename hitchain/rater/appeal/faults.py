@@ -89,7 +89,7 @@ def bit_reduction(audio: Samples, rate: int, strength: float, random: np.random.
 
 
 def noise(audio: Samples, rate: int, strength: float, random: np.random.Generator) -> Samples:
-    """Hiss (white to brown), mains hum or crackle, 50 down to 0 dB under the signal."""
+    """Hiss (white to brown), mains hum or crackle: at strength 0.1, 0.5 and 1 it is 32, 10 and 0 dB down."""
     kind = random.choice(["hiss", "hum", "crackle"], p=[0.6, 0.25, 0.15])
     samples = audio.shape[1]
     if kind == "hiss":
@@ -107,8 +107,7 @@ def noise(audio: Samples, rate: int, strength: float, random: np.random.Generato
         clicks = (random.random(samples) < 10.0 ** random.uniform(1.0, 2.2) / rate) * random.standard_normal(samples)
         decay = np.exp(-np.arange(64) / random.uniform(3.0, 15.0))
         unwanted = np.broadcast_to(scipy.signal.fftconvolve(clicks, decay)[:samples], audio.shape).copy()
-    signal_to_noise = 50.0 - 50.0 * strength
-    gain = rms(audio) / max(rms(unwanted), TINY) * 10.0 ** (-signal_to_noise / 20.0)
+    gain = rms(audio) / max(rms(unwanted), TINY) * strength**1.6
     return np.asarray(audio + unwanted * gain)
 
 
@@ -120,7 +119,7 @@ def coloured_noise(samples: int, rate: int, slope: float, random: np.random.Gene
 
 
 def bad_equaliser(audio: Samples, rate: int, strength: float, random: np.random.Generator) -> Samples:
-    """A harsh, muddy, boxy, thin, dull, scooped or resonant balance: gains up to 24 dB."""
+    """A harsh, muddy, boxy, thin, dull, scooped or resonant balance: gains up to 30 dB."""
     octaves = np.log2(np.maximum(np.fft.rfftfreq(audio.shape[1], 1.0 / rate), 10.0) / 1000.0)
 
     def bell(centre_hz: float, width: float) -> Samples:
@@ -155,7 +154,7 @@ def bad_equaliser(audio: Samples, rate: int, strength: float, random: np.random.
             ),
             np.zeros_like(octaves),
         )
-    gain = 10.0 ** (24.0 * strength * shape / 20.0)
+    gain = 10.0 ** (30.0 * strength * shape / 20.0)
     return np.asarray(np.fft.irfft(np.fft.rfft(audio) * gain, audio.shape[1]))
 
 
@@ -191,7 +190,7 @@ def bad_dynamics(audio: Samples, rate: int, strength: float, random: np.random.G
         threshold = loudest * 10.0 ** ((-32.0 + 32.0 * strength) / 20.0)
         return np.asarray(audio * (1.0 / (1.0 + (threshold / np.maximum(envelope, TINY)) ** 4)))
     target = np.maximum(envelope, loudest * 1e-3)
-    return np.asarray(audio * (loudest / target) ** (1.15 * strength))
+    return np.asarray(audio * (loudest / target) ** (1.1 * strength**0.7))
 
 
 def level_envelope(audio: Samples, rate: int, seconds: float) -> Samples:
@@ -231,8 +230,8 @@ def detune(audio: Samples, rate: int, strength: float, random: np.random.Generat
         depth = (2.0 ** (cents / 1200.0) - 1.0) / (2.0 * np.pi * speed)
         return read_at(audio, (time + depth * np.sin(2 * np.pi * (speed * time + random.random()))) * rate)
     if kind == "copy":
-        cents = random.choice([-1.0, 1.0]) * random.uniform(25.0, 90.0)
-        mix = strength**0.7
+        cents = random.choice([-1.0, 1.0]) * random.uniform(30.0, 100.0)
+        mix = strength**0.6
         return np.asarray(audio * (1.0 - 0.5 * mix) + mix * shift_pitch(audio, rate, cents / 100.0))
     wrong = shift_pitch(audio, rate, float(random.choice([-2.0, -1.0, -0.5, 0.5, 1.0, 1.5])))
     length = random.uniform(0.15, 0.5)

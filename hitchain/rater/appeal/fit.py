@@ -18,6 +18,7 @@ from hitchain.rater.frontend import FrontEndSettings
 GROUPS_PER_BATCH = 12
 WORST_PER_BATCH = 5
 RANKING_SCALE = 0.15
+LONGEST_STRETCH = 1.25
 
 
 def fit(architecture: str, examples: Examples, steps: int, seed: int, learning_rate: float = 2e-3) -> nn.Module:
@@ -30,7 +31,7 @@ def fit(architecture: str, examples: Examples, steps: int, seed: int, learning_r
     torch.manual_seed(seed)
     network = networks.create(architecture, FrontEndSettings().mel_bands)
     averaged = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0.02)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser,
         lambda step: min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))),
@@ -82,7 +83,7 @@ def ranking_loss(ratings: Tensor, targets: Tensor, recordings: Tensor) -> Tensor
 
 
 class _Batches:
-    """Augmented batches: pairs of groups of a recording, plus worst cases."""
+    """Augmented batches: worst cases, and pairs of groups of a recording."""
 
     def __init__(self, examples: Examples, seed: int) -> None:
         self.random = np.random.default_rng([seed, 7])
@@ -96,28 +97,42 @@ class _Batches:
         self.by_recording = _rows_by(np.array([self.recordings[rows[0]] for rows in self.groups]))
 
     def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        chosen: list[int] = []
+        """Frames, targets and recordings of a batch."""
         weights = np.array([len(groups) for groups in self.by_recording], np.float64) ** 0.75
-        for number in self.random.choice(
-            len(self.by_recording), GROUPS_PER_BATCH // 2, replace=False, p=weights / weights.sum()
-        ):
-            for group in self.random.choice(self.by_recording[number], 2):
-                chosen += self.groups[group].tolist()
-        chosen += self.random.choice(self.worst, WORST_PER_BATCH).tolist()
-        rows = np.array(chosen)
-        length = int(self.random.integers(80, self.frames.shape[-1] + 1))
-        start = int(self.random.integers(0, self.frames.shape[-1] - length + 1))
-        frames = torch.from_numpy(np.asarray(self.frames[rows, :, :, start : start + length], np.float32))
+        weights /= weights.sum()
+        rows = [self.random.choice(self.worst, WORST_PER_BATCH)]
+        for number in self.random.choice(len(self.by_recording), GROUPS_PER_BATCH // 2, replace=False, p=weights):
+            chosen = self.random.choice(self.by_recording[number], 2)
+            rows.append(np.concatenate([self.groups[group] for group in chosen]))
+        length = int(self.random.integers(80, int(self.frames.shape[-1] / LONGEST_STRETCH) + 1))
+        frames = torch.cat([self._another_recording(own, length) for own in rows])
+        index = np.concatenate(rows)
         return (
-            self._augment(frames),
-            torch.from_numpy(self.targets[rows]),
-            torch.from_numpy(self.recordings[rows]),
+            self._masked(frames + 0.01 * torch.randn(frames.shape)),
+            torch.from_numpy(self.targets[index]),
+            torch.from_numpy(self.recordings[index]),
         )
 
-    def _augment(self, frames: Tensor) -> Tensor:
-        """Masked bands and moments (Park et al., SpecAugment, Interspeech 2019), a little noise and level error."""
+    def _another_recording(self, rows: NDArray[np.int64], length: int) -> Tensor:
+        """Crops as if from another recording: other tempo, pitch and timbre, one change for all of them.
+
+        The spectrum moves by up to four mel bands and through a smooth curve of about 3 dB; time runs up to a quarter
+        faster or slower. What the faults did stays in the differences between the crops.
+        """
+        span = int(length * self.random.uniform(1 / LONGEST_STRETCH, LONGEST_STRETCH))
+        start = int(self.random.integers(0, self.frames.shape[-1] - span + 1))
+        frames = torch.from_numpy(np.asarray(self.frames[rows, :, :, start : start + span], np.float32))
+        bands = frames.shape[2]
+        moved = (torch.arange(bands) - int(self.random.integers(-4, 5))).clamp(0, bands - 1)
+        place = torch.pi * (torch.arange(bands) + 0.5) / bands
+        gains = self.random.normal(0.0, 0.03, 5) / np.sqrt(np.arange(1, 6))
+        curve = torch.stack([float(gain) * torch.cos((k + 1) * place) for k, gain in enumerate(gains)]).sum(0)
+        frames = (frames[:, :, moved] + curve[:, None]).clamp_min(0.0)
+        return nn.functional.interpolate(frames.flatten(1, 2), size=length, mode="linear").unflatten(1, (2, bands))
+
+    def _masked(self, frames: Tensor) -> Tensor:
+        """Bands and moments set to nothing (Park et al., SpecAugment, Interspeech 2019)."""
         count, _, bands, length = frames.shape
-        frames = frames + 0.01 * torch.randn(frames.shape) + 0.008 * torch.randn(count, 1, 1, 1)
         for axis, size, widest in ((2, bands, 8), (3, length, 12)):
             width = torch.from_numpy(self.random.integers(0, widest + 1, count) * (self.random.random(count) < 0.4))
             first = torch.from_numpy(self.random.integers(0, size - widest, count))
