@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from hitchain.blocks.cabs.speaker import Speaker, warped
+from hitchain.blocks.cabs.speaker import Speaker
+from hitchain.blocks.dsp.circuits import warped
 from hitchain.files import write_wav
 
 RATE = 48_000

@@ -33,6 +33,9 @@ SAG_ATTACK, SAG_RELEASE = 0.03, 0.15
 TAIL = 0.25
 """Seconds in which the amplifier's slowest circuit, the bass control's, has died away."""
 
+LEAD = resampling.PADDING // 2
+"""Samples of silence put before the signal, for what oversampling rings ahead of its first sample."""
+
 
 @register("amps/tube")
 class Tube(Block):
@@ -59,7 +62,7 @@ class Tube(Block):
     parameters = (
         Parameter("drive", 0.0, 60.0, default=24.0, unit="dB", description="preamplifier gain: clean to saturated"),
         Parameter("tight", 20.0, 500.0, default=60.0, unit="Hz", scale="log", description="bass cut before the valves"),
-        Parameter("bias", -1.0, 1.0, default=0.3, description="operating point; away from 0 adds even harmonics"),
+        Parameter("bias", -1.0, 1.0, default=0.3, description="operating point: blends even and odd harmonics"),
         Parameter("bass", 0.0, 1.0, default=0.5, description="tone stack: bass"),
         Parameter("middle", 0.0, 1.0, default=0.5, description="tone stack: middle"),
         Parameter("treble", 0.0, 1.0, default=0.5, description="tone stack: treble"),
@@ -79,15 +82,16 @@ class Tube(Block):
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
         samples, factor = audio.shape[-1], self.oversampling
-        n_fft = fast_length(samples + resampling.PADDING + round(TAIL * self.sample_rate))
+        n_fft = fast_length(LEAD + samples + resampling.PADDING + round(TAIL * self.sample_rate))
         hertz = frequencies(n_fft, self.sample_rate, like=audio)
 
-        spectrum = torch.fft.rfft(audio, n=n_fft) * _high_pass(hertz, settings["tight"][:, None, None])
+        padded = torch.nn.functional.pad(audio, (LEAD, n_fft - samples - LEAD))
+        spectrum = torch.fft.rfft(padded) * _high_pass(hertz, settings["tight"][:, None, None])
         level = self._preamplifier(resampling.interpolate(spectrum, n_fft, factor), settings)
         spectrum = resampling.decimate(level, n_fft, factor) * self._stack(hertz, n_fft, settings)
         level = self._power(resampling.interpolate(spectrum, n_fft, factor), settings)
         spectrum = resampling.decimate(level, n_fft, factor) * self._output(hertz, n_fft, settings)
-        result: Tensor = torch.fft.irfft(spectrum, n=n_fft)[..., :samples]
+        result: Tensor = torch.fft.irfft(spectrum, n=n_fft)[..., LEAD : LEAD + samples]
         return result
 
     def _preamplifier(self, level: Tensor, settings: Settings) -> Tensor:
@@ -145,7 +149,8 @@ NOMINAL = 0.125
 def _noise(like: Tensor) -> Tensor:
     """Gaussian noise at the nominal level, as its 64 quantiles: (1, 64)."""
     quantiles = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
-    return (NOMINAL * torch.special.ndtri(quantiles)).to(like)[None]
+    noise: Tensor = (NOMINAL * torch.special.ndtri(quantiles)).to(like)[None]
+    return noise
 
 
 def _preamplifier_gain(settings: Settings) -> Tensor:
@@ -155,14 +160,16 @@ def _preamplifier_gain(settings: Settings) -> Tensor:
     level = waveshaping.clip(gain * _noise(bias) + bias, UPPER, LOWER) - rest
     level = level - level.mean(dim=-1, keepdim=True)  # the coupling capacitor
     level = waveshaping.clip(bias - gain * level, UPPER, LOWER)
-    return level.std(dim=-1, correction=0) / NOMINAL
+    raised: Tensor = level.std(dim=-1, correction=0) / NOMINAL
+    return raised
 
 
 def _power_makeup(settings: Settings) -> Tensor:
     """What brings the nominal level, clipped by the power stage without sag, back to itself: (batch,)."""
     gain = to_gain(settings["master"])[:, None]
     level = waveshaping.clip(gain * _noise(gain)) / gain
-    return NOMINAL / level.std(dim=-1, correction=0)
+    makeup: Tensor = NOMINAL / level.std(dim=-1, correction=0)
+    return makeup
 
 
 def _stack_makeup() -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
-from hitchain.blocks.cabs.speaker import butterworth, warped
+from hitchain.blocks.dsp.circuits import butterworth, warped
 from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.dsp.fft import fast_length, frequencies
 from hitchain.blocks.dsp.resampling import PADDING, resample

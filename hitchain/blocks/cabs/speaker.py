@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
+from hitchain.blocks.dsp.circuits import butterworth, warped
 from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.dsp.fft import frequencies
 from hitchain.blocks.parameter import Parameter, Settings
@@ -33,7 +34,7 @@ class Speaker(LinearBlock):
       gives back (H. F. Olson, "Direct radiator loudspeaker enclosures", JAES 17(1), 1969); width = 1.5 * size.
     - break-up: the cone no longer moves as one, a peak (p^2 + A p / Q + 1) / (p^2 + p / (A Q) + 1), A^2 = its gain.
     - roll-off: the voice coil's inductance and the cone's mass, a Butterworth low-pass of 2nd, 4th or 6th order.
-    - open back: the rear wave arrives inverted by a path of 1.6 * size round the cabinet, 1 - 0.9 open L exp(-j w t): the
+    - open back: the rear wave comes inverted by a path of 1.6 * size round the cabinet, 1 - 0.9 open L exp(-j w t): the
       lows cancel as in a dipole, the low mids comb (L. L. Beranek, "Acoustics", 1954, chapter 7).
 
     All factors are minimum-phase. Pink noise leaves as loud as it came: a knob changes the tone, not the level.
@@ -110,24 +111,3 @@ class Speaker(LinearBlock):
         bent = butterworth(self._axis(hertz, torch.full_like(seconds, REAR_CORNER)), 2)
         share = REAR_SHARE * settings["open_back"][:, None]
         return 1.0 - share * bent * torch.polar(torch.ones_like(angle), angle)
-
-
-def warped(hertz: Tensor, corner: Tensor, sample_rate: float) -> Tensor:
-    """w for the analogue prototype with its corner at 1: tan(pi f / fs) / tan(pi corner / fs), the bilinear transform.
-
-    A prototype evaluated at j w is exactly the response of its digital filter: causal and stable, with its corner where
-    it should be. A corner that the session rate cannot hold comes to rest smoothly at 0.49 of it.
-    """
-    ceiling = 0.49 * sample_rate
-    held = corner / (1.0 + (corner / ceiling) ** 8) ** 0.125
-    angle = (hertz * (math.pi / sample_rate)).clamp(max=math.pi / 2.0 - 1e-5)
-    return torch.tan(angle) / torch.tan(held * (math.pi / sample_rate))
-
-
-def butterworth(w: Tensor, order: int) -> Tensor:
-    """A Butterworth low-pass of even order with its corner at w = 1: product of 1 / (1 - w^2 + 2 j w cos(angle))."""
-    response = torch.ones_like(w) + 0j
-    for pair in range(order // 2):
-        damping = 2.0 * math.sin(math.pi * (2 * pair + 1) / (2 * order))
-        response = response / torch.complex(1.0 - w.square(), damping * w)
-    return response

@@ -1,4 +1,4 @@
-"""Passive circuits of valve amplifiers: the tone stack, and the coupling between stages.
+"""Analogue circuits: the tone stack of a valve amplifier, the coupling between its stages, filter prototypes.
 
 The tone stack is the bass, middle and treble network of the 1959 Fender Bassman 5F6-A (Marshall's and many others are
 the same circuit with other values):
@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hitchain.blocks.dsp.fft import apply_response, fast_length
+from hitchain.blocks.dsp.filters import bounded_frequency
 from hitchain.blocks.dsp.threads import over_rows
 
 
@@ -124,14 +125,24 @@ def _on_axis(coefficients: Tensor, powers: Tensor) -> Tensor:
     return torch.complex(signed[:, 0::2] @ powers[0:count:2], signed[:, 1::2] @ powers[1:count:2])
 
 
-def bilinear(frequencies: Tensor, sample_rate: float) -> Tensor:
-    """Where the bilinear transform reads the analogue response: (fs / pi) tan(pi f / fs) [Hz].
+def warped(hertz: Tensor, corner: Tensor, sample_rate: int) -> Tensor:
+    """The frequency w for a prototype with its corner at 1, pre-warped: tan(pi f / fs) / tan(pi corner / fs).
 
-    `rational` at these frequencies is exactly the response of the digital filter that the bilinear transform makes:
-    causal, stable and minimum-phase where the circuit is. The Nyquist frequency itself stands for a very high one.
+    A prototype evaluated at s = j w is exactly the response of the digital filter that the bilinear transform makes of
+    it: causal, stable, and with its corner where it should be (`filters.bounded_frequency` where the rate cannot hold
+    it). Any broadcastable shapes.
     """
-    angle = (frequencies * (math.pi / sample_rate)).clamp(max=math.pi / 2 - 1e-3)
-    return torch.tan(angle) * (sample_rate / math.pi)
+    angle = (hertz * (math.pi / sample_rate)).clamp(max=math.pi / 2.0 - 1e-5)  # short of the pole at Nyquist
+    return torch.tan(angle) / torch.tan(bounded_frequency(corner, sample_rate) * (math.pi / sample_rate))
+
+
+def butterworth(w: Tensor, order: int) -> Tensor:
+    """A Butterworth low-pass of even order with its corner at w = 1, a product of 1 / (1 - w^2 + 2 j w sin(angle))."""
+    response = torch.ones_like(w) + 0j
+    for pair in range(order // 2):
+        damping = 2.0 * math.sin(math.pi * (2 * pair + 1) / (2 * order))
+        response = response / torch.complex(1.0 - w.square(), damping * w)
+    return response
 
 
 def coupling(audio: Tensor, low: float, high: float, sample_rate: float) -> Tensor:

@@ -12,17 +12,18 @@ import numpy as np
 from numba import njit
 
 Array = Any
-_OPTIONS: Any = {"fastmath": {"contract", "nsz", "arcp", "reassoc"}, "error_model": "numpy", "nogil": True, "cache": True}
+PLAIN = {"contract", "nsz"}
+SUMS = {"contract", "nsz", "arcp", "reassoc"}  # lets sums be vectorised; their order is fixed when compiled
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
 def _mean(level: float, before: float, root: float, root_before: float, one: float) -> float:
     same = (level + before) / (root + root_before)
     across = (level * level / (root + one) - before * before / (root_before + one)) / (level - before)
     return across if level * before < 0 else same
 
 
-@njit(inline="always", **_OPTIONS)
+@njit(inline="always", fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
 def _slopes(level: float, before: float, above: float, below: float, one: float) -> tuple[float, float]:
     """The derivatives of the mean to where the step ends (a) and to where it starts (b).
 
@@ -44,7 +45,7 @@ def _slopes(level: float, before: float, above: float, below: float, one: float)
     return ending, starting
 
 
-@njit(**_OPTIONS)
+@njit(fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
 def clip_mean_forward(
     first: int, last: int, audio: Array, gain: Array, bias: Array, upper: float, lower: float, result: Array
 ) -> None:
@@ -64,7 +65,7 @@ def clip_mean_forward(
                 target[t] = _mean(level, before, root, root_before, one) - offset
 
 
-@njit(**_OPTIONS)
+@njit(fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
 def clip_mean_backward(
     first: int,
     last: int,

@@ -30,8 +30,8 @@ class Saturation(Block):
 
     with f the algebraic sigmoid of `waveshaping`, g the drive, b = 0.6 warmth the operating point, which adds even
     harmonics, and `gain` what brings Gaussian noise at -14 dBFS RMS back to its level: the drive does not change the
-    loudness. The channels are treated alike and apart. Aliasing of a full-scale 5 kHz sine at the highest drive stays
-    55 dB below it (44.1 kHz, oversampling 2).
+    loudness. The channels are treated alike and apart. Aliasing of a full-scale 5 kHz sine stays 85 dB below it at 6 dB
+    of drive and 43 dB at 18 dB (44.1 kHz, oversampling 2); oversampling 4 takes some 35 dB more off.
 
     Args:
         sample_rate: of the session [Hz].
@@ -74,4 +74,5 @@ def _gain(drive: Tensor, bias: Tensor) -> Tensor:
     quantiles = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
     noise = (NOMINAL * torch.special.ndtri(quantiles)).to(drive)
     level = waveshaping.clip(drive[:, None] * noise + bias[:, None])
-    return level.std(dim=-1, correction=0) / NOMINAL
+    raised: Tensor = level.std(dim=-1, correction=0) / NOMINAL
+    return raised
