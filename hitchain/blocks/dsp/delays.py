@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def delay_response(samples: Tensor, n_fft: int) -> Tensor:
+def delay_response(samples: Tensor, n_fft: int, dtype: torch.dtype | None = None) -> Tensor:
     """The response of a delay: e^{-j w m} at the bins, w = 2 pi k / n_fft.
 
     An ideal (sinc-interpolating) fractional delay, exact where m is whole. Phases of long delays run into the 100,000s
@@ -16,19 +16,22 @@ def delay_response(samples: Tensor, n_fft: int) -> Tensor:
     bins are the products of the two: a multiplication a bin instead of a sine and a cosine.
 
     Args:
-        samples: m >= 0, any shape.
+        samples: m >= 0, any shape; float64 where long, for float32 tells 1.2 s at 44.1 kHz only to 0.004 samples.
         n_fft: the transform's length.
+        dtype: the real type of the result; by default that of `samples`.
 
     Returns:
         Complex, (..., n_fft // 2 + 1).
     """
-    near, far = delay_phasors(samples, n_fft)
+    complex_type = (samples.dtype if dtype is None else dtype).to_complex()
+    near, far = (phasor.to(complex_type) for phasor in delay_phasors(samples, n_fft))
     return (far.unsqueeze(-1) * near.unsqueeze(-2)).flatten(-2)[..., : n_fft // 2 + 1]
 
 
 def delay_phasors(samples: Tensor, n_fft: int) -> tuple[Tensor, Tensor]:
     """The factors of `delay_response`: near (..., fine) and far (..., coarse), fine about the root of the bins.
 
+    Both complex128.
     The response at bin k is far[k // fine] * near[k % fine].
     """
     bins = n_fft // 2 + 1
@@ -36,9 +39,7 @@ def delay_phasors(samples: Tensor, n_fft: int) -> tuple[Tensor, Tensor]:
     coarse = -(-bins // fine)
     turns = samples.double().unsqueeze(-1) / n_fft
     steps = torch.arange(max(fine, coarse), dtype=torch.float64, device=samples.device)
-    complex_type = samples.dtype.to_complex()
-    near, far = _phasor(turns * steps[:fine]), _phasor(turns * (steps[:coarse] * fine))
-    return near.to(complex_type), far.to(complex_type)
+    return _phasor(turns * steps[:fine]), _phasor(turns * (steps[:coarse] * fine))
 
 
 def _phasor(turns: Tensor) -> Tensor:

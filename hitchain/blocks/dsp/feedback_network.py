@@ -29,7 +29,7 @@ def feedback_network_response(
     line i and q_i what its output is worth.
 
     Args:
-        lengths: m > 0 [samples], real-valued, (batch, lines).
+        lengths: m > 0 [samples], real-valued, (batch, lines); float64, for phases grow with every turn.
         attenuation: A, complex with a positive real part [nepers a sample], (batch, n_fft // 2 + 1). For a causal
             response it must be the response of a causal filter.
         signs: (outputs, lines), constant.
@@ -41,11 +41,12 @@ def feedback_network_response(
     """
     if lengths.device.type == "cpu" if fused is None else fused:
         result: Tensor = _FeedbackNetwork.apply(  # type: ignore[no-untyped-call]
-            lengths, attenuation, signs.to(lengths.dtype), n_fft
+            lengths, attenuation, signs.to(attenuation.real.dtype), n_fft
         )
         return result
     lines = lengths.shape[-1]
-    through = delay_response(lengths, n_fft) * torch.exp(-lengths.unsqueeze(-1) * attenuation.unsqueeze(1))
+    through = torch.exp(-lengths.unsqueeze(-1) * attenuation.unsqueeze(1))
+    through = (delay_response(lengths, n_fft) * through).to(attenuation.dtype)
     state, product = torch.zeros_like(attenuation), torch.ones_like(attenuation)
     states, products = [], []
     for line in range(lines):  # the ring cut open between the last line and the first
@@ -63,7 +64,7 @@ class _FeedbackNetwork(torch.autograd.Function):
     def forward(ctx: Any, lengths: Tensor, attenuation: Tensor, signs: Tensor, n_fft: int) -> Tensor:
         from hitchain.blocks.dsp import feedback_network_kernels as kernels
 
-        near, far = delay_phasors(lengths, n_fft)
+        near, far = (phasor.to(attenuation.dtype) for phasor in delay_phasors(lengths, n_fft))
         bins = n_fft // 2 + 1
         response = torch.empty(len(lengths), len(signs), bins, dtype=attenuation.dtype)
         arrays = [

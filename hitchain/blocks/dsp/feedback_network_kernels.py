@@ -15,24 +15,35 @@ Array = Any
 
 
 @njit(cache=True, nogil=True)
-def exponential(real: Array, imag: Array, factor: Any, width: int, out_real: Array, out_imag: Array) -> None:
-    """exp(factor (real + j imag)) elementwise: a Taylor series at a 16th of the argument, squared four times.
+def exponential(
+    real: Array, imag: Array, factor: float, largest: float, width: int, out_real: Array, out_imag: Array
+) -> None:
+    """exp(factor (real + j imag)) elementwise, to rounding: a Taylor series of a part of it, then squared.
 
-    To rounding for arguments up to about 20 in size. Written out because a library call would not be vectorised.
+    `largest` bounds |real| and |imag|: from it follow how small a part and how many terms. Written out because a
+    library call would not be vectorised.
     """
     kind = real.dtype.type
-    scaled = factor * kind(0.0625)
     one = kind(1.0)
-    terms = 12 if real.itemsize == 4 else 22
+    size = abs(factor) * largest * 1.5
+    squarings = 0
+    while size > 1.0:
+        size *= 0.5
+        factor *= 0.5
+        squarings += 1
+    terms, left = 1, size
+    while left > (1e-8 if real.itemsize == 4 else 1e-17):
+        terms += 1
+        left *= size / terms
     out_real[:width] = one
     out_imag[:width] = kind(0.0)
     for term in range(terms, 0, -1):
-        step = scaled / kind(term)
+        step = kind(factor / term)
         for k in range(width):
             r, i, x, y = out_real[k], out_imag[k], real[k], imag[k]
             out_real[k] = one + step * (r * x - i * y)
             out_imag[k] = step * (r * y + i * x)
-    for _ in range(4):
+    for _ in range(squarings):
         for k in range(width):
             r, i = out_real[k], out_imag[k]
             out_real[k] = r * r - i * i
@@ -44,11 +55,13 @@ def lines_through(
     lengths: Array, attenuation: Array, near: Array, far: Array, start: int, width: int, block: int, out: Array
 ) -> None:
     """D (2, lines, block): real and imaginary part of e^{-j w m - m A} of one item."""
-    real, imag = np.empty(width, lengths.dtype), np.empty(width, lengths.dtype)
+    real, imag = np.empty(width, out.dtype), np.empty(width, out.dtype)
+    largest = 0.0
     for k in range(width):
         real[k], imag[k] = attenuation[start + k].real, attenuation[start + k].imag
+        largest = max(largest, abs(real[k]), abs(imag[k]))
     for line in range(len(lengths)):
-        exponential(real, imag, -lengths[line], width, out[0, line], out[1, line])
+        exponential(real, imag, -float(lengths[line]), largest, width, out[0, line], out[1, line])
         fr, fi = far[line, block].real, far[line, block].imag
         for k in range(width):
             nr, ni = near[line, k].real, near[line, k].imag
@@ -123,8 +136,8 @@ def network_forward(
     response: Array,
 ) -> None:
     size, blocks, bins, lines = near.shape[2], far.shape[2], attenuation.shape[1], lengths.shape[1]
-    through, states = np.empty((2, lines, size), lengths.dtype), np.empty((2, lines, size), lengths.dtype)
-    total = np.empty((2, size), lengths.dtype)
+    through, states = np.empty((2, lines, size), signs.dtype), np.empty((2, lines, size), signs.dtype)
+    total = np.empty((2, size), signs.dtype)
     for task in range(first, last):
         item, block = task // blocks, task % blocks
         start = block * size
@@ -132,7 +145,7 @@ def network_forward(
         lines_through(lengths[item], attenuation[item], near[item], far[item], start, width, block, through)
         solve_network(through, width, states, total)
         for output in range(len(signs)):
-            total[:, :width] = lengths.dtype.type(0.0)
+            total[:, :width] = signs.dtype.type(0.0)
             for line in range(lines):
                 sign = signs[output, line]
                 for k in range(width):
@@ -210,10 +223,10 @@ def network_backward(
 ) -> None:
     """parts (tasks, lines): each block's share of the gradient to the lengths; `step` is the angle from bin to bin."""
     size, blocks, bins, lines = near.shape[2], far.shape[2], attenuation.shape[1], lengths.shape[1]
-    through, states = np.empty((2, lines, size), lengths.dtype), np.empty((2, lines, size), lengths.dtype)
-    worth, total = np.empty((2, lines, size), lengths.dtype), np.empty((2, size), lengths.dtype)
-    one = lengths.dtype.type(1.0)
-    share = lengths.dtype.type(2.0 / lines)
+    through, states = np.empty((2, lines, size), signs.dtype), np.empty((2, lines, size), signs.dtype)
+    worth, total = np.empty((2, lines, size), signs.dtype), np.empty((2, size), signs.dtype)
+    one = signs.dtype.type(1.0)
+    share = signs.dtype.type(2.0 / lines)
     for task in range(first, last):
         item, block = task // blocks, task % blocks
         start = block * size
@@ -222,10 +235,10 @@ def network_backward(
         solve_network(through, width, states, total)
         worth_of_states(signs, grad[item], start, width, states, worth)
         solve_transposed_ring(through, width, worth)
-        sum_real, sum_imag = np.zeros(width, lengths.dtype), np.zeros(width, lengths.dtype)
+        sum_real, sum_imag = np.zeros(width, signs.dtype), np.zeros(width, signs.dtype)
         for line in range(lines):
             before = line - 1 if line > 0 else lines - 1
-            length = lengths[item, line]
+            length = signs.dtype.type(lengths[item, line])
             along = 0.0
             for k in range(width):
                 ur = states[0, before, k] + one - share * total[0, k]

@@ -83,7 +83,7 @@ class Delay(LinearBlock):
 
     def response(self, settings: Settings, n_fft: int) -> Tensor:
         tone = bounded_frequency(settings["tone"], self.sample_rate)
-        echo = delay_response(settings["time"] * (self.sample_rate / 1000.0), n_fft)
+        echo = delay_response(settings["time"].double() * (self.sample_rate / 1000.0), n_fft, tone.dtype)
         echo = echo * one_pole_response(tone, n_fft, self.sample_rate)
         angle = settings["mix"].unsqueeze(-1) * (math.pi / 2.0)
         echoes = echo / (1.0 - settings["feedback"].unsqueeze(-1) * echo)

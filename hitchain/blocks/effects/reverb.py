@@ -32,8 +32,13 @@ def _decay(band: str, default: float) -> Parameter:
 
 @lru_cache(maxsize=8)
 def diffusion(n_fft: int, sample_rate: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The constant response of the all-passes in series, (g + e^{-jwm}) / (1 + g e^{-jwm}) each: complex (bins,)."""
-    response = torch.ones((), dtype=torch.complex128, device=device)
+    """The constant part of the response, complex (bins,): all-passes (g + e^{-jwm}) / (1 + g e^{-jwm}), and a roll-off.
+
+    The roll-off, a raised cosine over the last tenth below Nyquist, is for the fractional delays: cut off at Nyquist
+    they would ring, before the sound as well as after it.
+    """
+    position = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device=device) / (n_fft / 2)
+    response = 0.5 + 0.5 * torch.cos(math.pi * ((position - 0.9) / 0.1).clamp_min(0.0)).to(torch.complex128)
     for seconds, coefficient in DIFFUSERS:
         length = torch.tensor(float(round(seconds * sample_rate)), dtype=torch.float64, device=device)
         delayed = delay_response(length, n_fft)
@@ -89,11 +94,12 @@ class Reverb(LinearBlock):
         self.register_buffer("signs", torch.stack([left, right]).double(), persistent=False)
 
     def response(self, settings: Settings, n_fft: int) -> Tensor:
-        lengths = settings["size"].unsqueeze(-1) * (self.seconds * self.sample_rate).to(settings["size"])
+        size = settings["size"]
+        lengths = size.double().unsqueeze(-1) * (self.seconds.double() * self.sample_rate)
         wet = feedback_network_response(lengths, self.attenuation(settings, n_fft), self.signs, n_fft)
-        level = self.level(settings, lengths)
+        level = self.level(settings, lengths.to(size.dtype))
         angle = settings["mix"] * (math.pi / 2.0)
-        before = delay_response(settings["pre_delay"] * (self.sample_rate / 1000.0), n_fft)
+        before = delay_response(settings["pre_delay"].double() * (self.sample_rate / 1000.0), n_fft, size.dtype)
         before = before * diffusion(n_fft, self.sample_rate, wet.dtype, wet.device)
         scale = ((torch.sin(angle) * level).unsqueeze(-1) * before).unsqueeze(1)
         return wet * scale + torch.cos(angle)[:, None, None]
