@@ -80,15 +80,15 @@ KIT: dict[int, Piece] = {
     44: Piece("hat", 1.0, 0.7, -6.0, -3.0, body=0.3),  # pedal: the foot alone
     46: OPEN,
     49: Piece("cymbal", body=0.25),
-    51: Piece("cymbal", 1.0, 0.6, -7.0, 1.0, body=0.6, flash=0.3),  # ride
+    51: Piece("cymbal", 1.0, 0.6, -3.0, 1.0, body=0.6, flash=0.3),  # ride
     52: Piece("cymbal", 1.0, 0.7, 0.0, -3.0, body=0.15),  # china
-    53: Piece("cymbal", 1.0, 0.5, -6.0, -2.0, body=0.95, flash=0.4),  # ride bell
+    53: Piece("cymbal", 1.0, 0.5, -2.0, -2.0, body=0.95, flash=0.4),  # ride bell
     54: Piece("hat", 1.0, 2.2, 1.0, 2.0, body=0.7),  # tambourine
     55: Piece("cymbal", 1.0, 0.35, -1.0, 3.0, body=0.2),  # splash
     56: Piece("tom", 6.8, 0.5, -4.0, body=0.45, overtone=1.48),  # cowbell: the two squares' 540 and 800 Hz
     57: Piece("cymbal", 1.0, 0.9, -1.0, 1.5, body=0.3),  # second crash
     58: Piece("hat", 1.0, 4.0, -4.0, -6.0, body=0.9),  # vibraslap
-    59: Piece("cymbal", 1.0, 0.7, -7.0, -1.0, body=0.5, flash=0.3),  # second ride
+    59: Piece("cymbal", 1.0, 0.7, -3.0, -1.0, body=0.5, flash=0.3),  # second ride
     60: Piece("tom", 5.0, 0.25, -3.0),  # bongos
     61: Piece("tom", 3.8, 0.3, -3.0),
     62: Piece("tom", 4.0, 0.12, -2.0),  # congas: muted, open, low
@@ -326,11 +326,11 @@ class _Played:
         tone = (tone + (1.0 - tone) * hits.piece("body")) * (math.pi / 2.0)
         pitch = hits.knob("snare_pitch") * hits.piece("pitch")
         sweep = torch.full_like(pitch, SNARE_SWEEP)
-        skin = hits.membrane(pitch, sweep, SWEEP_TIME, 0.5 * torch.sin(tone))
-        skin = skin + hits.membrane(pitch * SECOND_MODE, sweep, SWEEP_TIME, 0.28 * torch.sin(tone))
-        wires = hits.noise(_WIRES, 0.32 * torch.cos(tone), tilt=-1.5)
+        skin = hits.membrane(pitch, sweep, SWEEP_TIME, 0.42 * torch.sin(tone))
+        skin = skin + hits.membrane(pitch * SECOND_MODE, sweep, SWEEP_TIME, 0.24 * torch.sin(tone))
+        wires = hits.noise(_WIRES, 0.25 * torch.cos(tone), tilt=-1.5)
         sound = skin * hits.decay(1.0, shortened=0.7) + wires * hits.decay(1.0)
-        return hits.struck(sound, "snare", _WIRES, 0.35 * to_gain(hits.knob("snare_snap")), tilt=3.0)
+        return hits.struck(sound, "snare", _WIRES, 0.25 * to_gain(hits.knob("snare_snap")), tilt=3.0)
 
     def _clap(self, hits: _Hits) -> Tensor:
         """Three hands, 11 ms apart, and the room after the fourth: bursts (x / 2a)^2 exp(2 - x / a), a = 1.2 ms."""
@@ -360,7 +360,7 @@ class _Hits:
         self.number = voices.of(played.kit.number)
         self.seconds = voices.of(seconds)
         self.velocity = self.of(played.notes.velocity)
-        self.since = voices.since(played.notes.onset)
+        self.since = voices.start.double() / self.sample_rate - voices.of(played.notes.onset).double()
         self.bands: Bands = bands(int(played.settings.get(SEED, 0)), self.sample_rate)
         loudness = to_gain(self.knob(level) + self.piece("level"))
         self.gain = loudness * self.velocity**1.5 * self.of(played.notes.mask)
