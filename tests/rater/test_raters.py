@@ -235,8 +235,8 @@ def test_unknown_names(name: str, words: str) -> None:
         rater.load(name)
 
 
-def test_front_end_power_against_scipy() -> None:
-    """A 1 kHz tone's band holds the tone's power: the whole signal is 0 dB, mid of a tone on both sides is all of it."""
+def test_front_end_puts_a_tone_where_it_belongs() -> None:
+    """A 1 kHz tone on both sides: all of the power (0 dB) is in the middle, in the band whose centre is nearest."""
     time = torch.arange(32_000) / 32_000
     tone = torch.sin(2 * torch.pi * 1000 * time).expand(1, 2, -1)
     frames = FrontEnd()(tone, 32_000)
