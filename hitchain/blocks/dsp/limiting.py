@@ -9,8 +9,8 @@ One stage, for a level that must be brought down by needed[t] = max(0, level[t] 
 jumps into smooth ramps. Each term of the sum is at least needed[t], because the samples from t - j to t lie within what
 was held: hence so is their mean. The output is not late: the signal is known ahead.
 
-The first stage is slow and clean, but a slow gain can make music only so loud. What is needed beyond 6 dB is shared: the
-first stage takes ever less of it, 12 dB in all, and a fast stage takes the rest, as a clipper would in a loud master.
+The first stage is slow and clean, but a slow gain can make music only so loud. What is needed beyond 6 dB is shared:
+the first stage takes ever less of it, 12 dB in all, and a fast stage the rest, as a clipper would in a loud master.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def peak_level(audio: Tensor, oversampling: int = 4) -> Tensor:
     Returns:
         (batch, samples) [dB], at least -160.
     """
-    between = upsample(audio, oversampling).abs().unflatten(-1, (audio.shape[-1], oversampling))
+    between = upsample(audio, oversampling).abs().reshape(*audio.shape, oversampling)
     return from_gain(torch.maximum(between.amax(dim=(1, 3)), audio.abs().amax(dim=1)))
 
 
@@ -104,7 +104,7 @@ def follow(held: Tensor, release: Tensor, lookahead: int) -> Tensor:
         return followed
     n_fft = fft.fast_length(held.shape[-1])  # what wraps around falls on the first samples, which are cut off
     ramp = torch.fft.rfft(_taps(lookahead, held), n=n_fft)
-    smooth = torch.fft.irfft(torch.fft.rfft(followed, n=n_fft) * ramp, n=n_fft)
+    smooth: Tensor = torch.fft.irfft(torch.fft.rfft(followed, n=n_fft) * ramp, n=n_fft)
     return smooth[..., lookahead - 1 : held.shape[-1]]
 
 
@@ -116,7 +116,7 @@ def _taps(length: int, like: Tensor) -> Tensor:
 
 
 def slow_share(needed: Tensor) -> Tensor:
-    """What the slow stage takes of the reduction needed [dB]: all up to 6 dB, then 6 + 6 (1 - exp(-(needed - 6) / 6))."""
+    """What the slow stage takes of the reduction needed [dB]: all up to 6, then 6 + 6 (1 - exp(-(needed - 6) / 6))."""
     beyond = torch.relu(needed - SLOW_ALONE)
     return needed - beyond - SLOW_SHARED * torch.expm1(-beyond / SLOW_SHARED)
 

@@ -28,8 +28,8 @@ class Limiter(Block):
 
         y = x * 10^((gain - reduction(level(x) + gain)) / 20),   gain: integrated_loudness(y) = target
 
-    Level and reduction: `hitchain.blocks.dsp.limiting`; loudness: ITU-R BS.1770-4. The gain is found by bracketed secant
-    steps without gradients, then given the gradient that the equation implies: loudness(gain, p) = target makes
+    Level and reduction: `hitchain.blocks.dsp.limiting`; loudness: ITU-R BS.1770-4. The gain is found by bracketed
+    secant steps without gradients, then given the gradient that the equation implies: loudness(gain, p) = target makes
     dgain/dp = -(dloudness/dp) / (dloudness/dgain), for p the audio and every parameter.
 
     Where the target is out of reach (silence, a lone click) the gain stops at `highest_gain` and has no gradient.
@@ -115,7 +115,7 @@ class Limiter(Block):
             return torch.zeros_like(settings["target"])
 
         def coarse(signal: Tensor) -> Tensor:
-            return signal[:, : samples * factor].unflatten(-1, (samples, factor))
+            return signal[:, : samples * factor].reshape(-1, samples, factor)
 
         power = coarse(loudness.k_weighted(audio, self.sample_rate).square().sum(dim=1)).mean(dim=-1)
         peaks = coarse(level).amax(dim=-1)
@@ -127,7 +127,8 @@ class Limiter(Block):
             reduction = limiting.gain_reduction(peaks + raised, held + raised, slow, fast)
             return self._gated(power * to_gain(2.0 * (raised - reduction)), hop // factor)
 
-        return self._solve(quick_loudness, settings["target"], settings["target"] - self._gated(power, hop // factor))[0]
+        unlimited = settings["target"] - self._gated(power, hop // factor)
+        return self._solve(quick_loudness, settings["target"], unlimited)[0]
 
     @staticmethod
     def _gated(power: Tensor, hop: int) -> Tensor:
