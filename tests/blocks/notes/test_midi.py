@@ -331,3 +331,19 @@ def test_the_largest_files_take_seconds(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="control events"):
         read(tmp_path, data)
     assert time.perf_counter() - began < 5.0
+
+
+def test_an_unwritable_place_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match="cannot write"):
+        write_midi(tmp_path / "file" / "notes.mid", [Part("a", Notes.of([0.0], [1.0], [60.0]))])
+
+
+def test_tempo_map_there_and_back() -> None:
+    tempo_map = TempoMap((0.0, 2.0, 5.0), (0.5, 1.0, 0.25))
+    assert [tempo_map.seconds(beat) for beat in (0.0, 1.0, 2.0, 3.5, 6.0)] == [0.0, 0.5, 1.0, 2.5, 4.25]
+    assert [tempo_map.beat(tempo_map.seconds(beat)) for beat in (0.5, 2.0, 4.0, 9.0)] == [0.5, 2.0, 4.0, 9.0]
+    assert tempo_map.beat_length(4.9) == 1.0
+    assert TempoMap.of(132.0).tempo == pytest.approx(132.0)
+    with pytest.raises(ValueError, match="rising from 0"):
+        TempoMap((0.0, 2.0, 2.0), (0.5, 1.0, 0.25))
