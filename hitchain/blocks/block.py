@@ -29,7 +29,7 @@ class Block(nn.Module):
     and treats batch items independently.
     """
 
-    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # a block has no nn.Parameters
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # shadows nn.Module.parameters(): a block has no weights to train
     name: ClassVar[str] = ""
     probe: ClassVar[dict[str, float]] = {}
     """Values, other than the defaults, at which every parameter can be heard: where gradients are certified."""
@@ -95,6 +95,8 @@ class LinearBlock(Block):
     frequency wraps what rings longer than the transform around to the start, so `tail` must tell how long it rings.
     """
 
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # see Block
+
     @abstractmethod
     def response(self, settings: Settings, n_fft: int) -> Tensor:
         """Complex (batch, channels, n_fft // 2 + 1): the transfer function at the bins of a real FFT.
@@ -116,12 +118,16 @@ class Instrument(Block):
     negative) is the same audio as that stretch of the whole. `tail` is how long a note may sound after its end.
     """
 
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # see Block
+
     def forward(self, notes: Notes, settings: Settings) -> Tensor:  # type: ignore[override]
         raise NotImplementedError
 
 
 class NoteBlock(Block):
     """Notes -> notes."""
+
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # see Block
 
     def forward(self, notes: Notes, settings: Settings) -> Notes:  # type: ignore[override]
         raise NotImplementedError

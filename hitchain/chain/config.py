@@ -225,4 +225,4 @@ def dump(config: Config) -> str:
     """A config as YAML, keys in their order."""
     import yaml
 
-    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return str(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

@@ -44,7 +44,8 @@ def apply_response(audio: Tensor, response: Tensor, n_fft: int) -> Tensor:
     """
     if response.shape[-1] == 1:
         return audio * response.real
-    return torch.fft.irfft(torch.fft.rfft(audio, n=n_fft) * response, n=n_fft)[..., : audio.shape[-1]]
+    filtered: Tensor = torch.fft.irfft(torch.fft.rfft(audio, n=n_fft) * response, n=n_fft)
+    return filtered[..., : audio.shape[-1]]
 
 
 def convolve(audio: Tensor, kernel: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ class Voices:
         Args:
             onset: (batch, notes) [s]. Differentiable.
         """
-        return self.start / self.sample_rate - self.of(onset).double()
+        return self.start.double() / self.sample_rate - self.of(onset).double()
 
     def time(self, onset: Tensor) -> Tensor:
         """Seconds since the onset at every sample: float64 (voices, span), so that phases stay in tune.
