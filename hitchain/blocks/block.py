@@ -95,7 +95,7 @@ class LinearBlock(Block):
     frequency wraps what rings longer than the transform around to the start, so `tail` must tell how long it rings.
     """
 
-    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # see Block
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()
 
     @abstractmethod
     def response(self, settings: Settings, n_fft: int) -> Tensor:
@@ -118,7 +118,7 @@ class Instrument(Block):
     negative) is the same audio as that stretch of the whole. `tail` is how long a note may sound after its end.
     """
 
-    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # see Block
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()
 
     def forward(self, notes: Notes, settings: Settings) -> Tensor:  # type: ignore[override]
         raise NotImplementedError
@@ -127,7 +127,7 @@ class Instrument(Block):
 class NoteBlock(Block):
     """Notes -> notes."""
 
-    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # see Block
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()
 
     def forward(self, notes: Notes, settings: Settings) -> Notes:  # type: ignore[override]
         raise NotImplementedError
