@@ -15,7 +15,7 @@ from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 from hitchain.errors import UserError
 
-SHORTEST, LONGEST = 1.0, 1200.0
+SHORTEST, LONGEST = 1.0, 1000.0
 """Delay times [ms]."""
 
 
@@ -59,7 +59,7 @@ class Delay(LinearBlock):
 
     parameters = (
         Parameter("time", SHORTEST, LONGEST, default=375.0, unit="ms", scale="log", description="between echoes"),
-        Parameter("feedback", 0.0, 0.85, default=0.35, description="share of an echo in the next one"),
+        Parameter("feedback", 0.0, 0.8, default=0.35, description="share of an echo in the next one"),
         Parameter("tone", 500.0, 18000.0, default=5000.0, unit="Hz", scale="log", description="low-pass of each echo"),
         Parameter("mix", 0.0, 1.0, default=0.25, description="0 dry, 1 echoes only"),
     )
