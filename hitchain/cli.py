@@ -95,7 +95,8 @@ def _run(command: str, config: dict[str, object]) -> int:
     if command == "train":
         from hitchain.rater.commands import train
 
-        train(config)
+        result = train({"rater": config["rater"], "out": config["out"]})
+        print(f"rater    {config['out']}  (validation loss {result['validation_loss']:.3f}, baseline {result['baseline_loss']:.3f})")
         return 0
     from hitchain.chain import commands
 
@@ -140,16 +141,14 @@ def _rate(words: list[str]) -> int:
     """hitchain rate FILE ... [rater=appeal]"""
     from hitchain.rater.commands import rate
 
+    import yaml
+
     files = [word for word in words if "=" not in word or Path(word).exists()]
-    config = dict(word.split("=", 1) for word in words if word not in files)
-    for key in config:
-        if key not in ("rater", "device"):
-            raise UserError(f"unknown key '{key}' for rate; {nearest(key, ('rater', 'device'))}")
-    if not files:
-        raise UserError("give one or more sound files: hitchain rate song.wav")
-    for row in rate(files, config):
-        members = "  ".join(f"{name} {value:.3f}" for name, value in row["members"].items())
-        print(f"{row['rating']:.3f}  {row['path']}  ({members})" if members else f"{row['rating']:.3f}  {row['path']}")
+    pairs = (word.split("=", 1) for word in words if word not in files)
+    for row in rate(files, {key: yaml.safe_load(value) for key, value in pairs}):
+        others = {**row["members"], "held out": row["heldout"]} if "heldout" in row else row["members"]
+        told = "  ".join(f"{name} {value:.3f}" for name, value in others.items())
+        print(f"{row['rating']:.3f}  {row['path']}  ({told})")
     return 0
 
 
