@@ -119,12 +119,13 @@ class Reverb(LinearBlock):
     def level(self, settings: Settings, lengths: Tensor) -> Tensor:
         """The factor, (batch,), that gives the reverberation unit energy for white noise at the bands' mean decay.
 
-        Each line starts with energy 1; what N lines hold leaves them once in a mean length m, decaying meanwhile as
-        exp(-2 ln(1000) t / T): N T / (2 ln(1000) m) in all.
+        Each of N lines is given energy 1, of which a share q = mean exp(-2 ln(1000) m / T) leaves it, to be sent round
+        again without loss: N (q + q^2 + ...) = N q / (1 - q) in all.
         """
         mean = (settings["decay_low"] + 2.0 * settings["decay_mid"] + settings["decay_high"]) / 4.0
-        passes = mean * self.sample_rate / (2.0 * math.log(1000.0)) / lengths.mean(dim=-1)
-        return torch.rsqrt(lengths.shape[-1] * (passes + 0.1))
+        exponent = lengths * (-2.0 * math.log(1000.0) / self.sample_rate / mean).unsqueeze(-1)
+        lost = -torch.expm1(exponent).mean(dim=-1)
+        return torch.sqrt(lost / (1.0 - lost) / lengths.shape[-1])
 
     @torch.no_grad()
     def tail(self, settings: Settings) -> float:
