@@ -42,7 +42,8 @@ def air_absorption(
     classical = 1.84e-11 / relative_pressure * math.sqrt(ratio)
     by_oxygen = 0.01275 * math.exp(-2239.1 / kelvin) / (oxygen + square / oxygen)
     by_nitrogen = 0.1068 * math.exp(-3352.0 / kelvin) / (nitrogen + square / nitrogen)
-    return 8.686 * square * (classical + ratio**-2.5 * (by_oxygen + by_nitrogen))
+    loss: Tensor = 8.686 * square * (classical + ratio**-2.5 * (by_oxygen + by_nitrogen))
+    return loss
 
 
 def propagation(frequency: Tensor, distance: Tensor, reference: float) -> Tensor:
@@ -78,13 +79,15 @@ def first_order_pattern(
 
 
 def diffuse_sensitivity(pattern: Tensor) -> Tensor:
-    """Root of the random energy efficiency of a first-order pattern: its mean square over the sphere relative to an
-    omnidirectional one's, (1 - p)^2 + p^2 / 3 (Eargle 2004, chapter 5: 1/3 for the cardioid and the figure of eight)."""
+    """Root of the random energy efficiency of a first-order pattern, its mean square over the sphere:
+    (1 - p)^2 + p^2 / 3 (Eargle 2004, chapter 5: 1 for omnidirectional, 1/3 for cardioid and figure of eight)."""
     return ((1.0 - pattern).square() + pattern.square() / 3.0).sqrt()
 
 
 def capsule_loss(frequency: Tensor, radius: float, sine: Tensor) -> Tensor:
-    """High frequencies lost off axis, where the phase differs across the diaphragm: 1 / (1 + x^2 / 8), x = k a sin(angle).
+    """High frequencies lost off axis, where the phase differs across the diaphragm.
+
+        1 / (1 + x^2 / 8),   x = k a sin(angle)
 
     A disc of radius a averages the wave to 2 J1(x) / x (Morse, Vibration and Sound, 1948, section 28). This is the same
     to second order, without its nulls, which no real capsule in its housing has.

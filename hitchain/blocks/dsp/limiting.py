@@ -51,8 +51,11 @@ def peak_level(audio: Tensor, oversampling: int = 4) -> Tensor:
     Returns:
         (batch, samples) [dB], at least -160.
     """
-    between = upsample(audio, oversampling).abs().reshape(*audio.shape, oversampling)
-    return from_gain(torch.maximum(between.amax(dim=(1, 3)), audio.abs().amax(dim=1)))
+    peak = audio.abs().amax(dim=1)
+    if oversampling > 1:  # the first of each `oversampling` points is the sample itself: only one of the two may count
+        between = upsample(audio, oversampling).reshape(*audio.shape, oversampling)[..., 1:]
+        peak = torch.maximum(peak, between.abs().amax(dim=(1, 3)))
+    return from_gain(peak)
 
 
 def sliding_maximum(signal: Tensor, window: int) -> Tensor:

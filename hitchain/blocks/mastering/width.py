@@ -26,7 +26,7 @@ class Width(Block):
 
     parameters = (
         Parameter("width", 0.0, 2.0, default=1.0, description="0 mono, 1 as it is, 2 the side doubled"),
-        Parameter("bass_mono", _LOWEST_CORNER, 400.0, default=_LOWEST_CORNER, unit="Hz", scale="log", description="mono below"),
+        Parameter("bass_mono", _LOWEST_CORNER, 400.0, _LOWEST_CORNER, unit="Hz", scale="log", description="mono below"),
     )
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
 from hitchain.blocks.dsp import acoustics, fft
-from hitchain.blocks.dsp.resampling import edge
 from hitchain.blocks.parameter import Choice, Parameter, Settings
 from hitchain.blocks.registry import register
 
@@ -41,6 +40,8 @@ _LONGEST_DECAY = 1.0  # s
 _RINGING = 0.3  # s in which the lowest resonances decay by 90 dB
 _WALLS_HZ = 4000.0  # above it walls and air take more of the diffuse sound
 _ROOM_SEED = 20
+_ALIASING_EDGE = 0.45  # of the sample rate
+_ALIASING_ORDER = 6
 
 
 @register("mics/microphone")
@@ -59,7 +60,7 @@ class Microphone(LinearBlock):
     (1 - p)^2 + p^2 / 3 of it. So moving away brings the room up.
     """
 
-    parameters = (
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = (  # type: ignore[assignment]  # as in Block
         Choice("type", tuple(_CAPSULES), default="condenser", description="response curve and size of the capsule"),
         Parameter("pattern", 0.0, 1.0, default=0.5, description="0 omnidirectional, 0.5 cardioid, 1 figure of eight"),
         Parameter("distance", 5.0, 300.0, default=30.0, unit="cm", scale="log", description="from the source"),
@@ -67,13 +68,14 @@ class Microphone(LinearBlock):
         Parameter("height", 10.0, 200.0, default=100.0, unit="cm", scale="log", description="of both over the floor"),
         Parameter("floor", 0.0, 0.95, default=0.3, description="reflection coefficient; 0.1 carpet, 0.9 concrete"),
         Parameter("room", 0.0, 1.0, default=0.05, description="amount of diffuse room sound"),
-        Parameter("decay", 0.1, _LONGEST_DECAY, default=0.3, unit="s", scale="log", description="of the room, by 60 dB"),
+        Parameter("decay", 0.1, _LONGEST_DECAY, default=0.3, unit="s", scale="log", description="of the room"),
     )
 
     def __init__(self, sample_rate: int = 44100) -> None:
         super().__init__(sample_rate)
         samples = round(1.5 * _LONGEST_DECAY * sample_rate)
         generator = torch.Generator().manual_seed(_ROOM_SEED)
+        self.noise: Tensor
         self.register_buffer("noise", torch.randn(samples, generator=generator, dtype=torch.float64), persistent=False)
 
     def tail(self, settings: Settings) -> float:
@@ -121,12 +123,25 @@ def _curve(name: str, n_fft: int, sample_rate: int, dtype: torch.dtype, device: 
     """A type's response at the bins of a real FFT: complex (bins,), 0 dB at 1 kHz.
 
     Analogue sections at their true frequencies, then the converter's anti-aliasing filter: without it, what does not
-    fall toward the Nyquist frequency would ring through the whole transform.
+    fall toward the Nyquist frequency would ring through the whole transform, and before its time.
     """
     with torch.inference_mode(False):  # what is kept must also serve a later backward pass
         frequency = fft.frequencies(n_fft, sample_rate, like=torch.zeros((), dtype=torch.float64, device=device))
-        curve = capsule_response(name, frequency) * edge(n_fft, like=frequency)
+        curve = capsule_response(name, frequency) * _anti_aliasing(frequency / sample_rate)
         return curve.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
+
+
+def _anti_aliasing(frequency: Tensor) -> Tensor:
+    """A Butterworth low-pass at 0.45 of the rate by the bilinear transform: causal, and 0 at the Nyquist frequency.
+
+    Product over k of 1 / (s^2 + 2 s sin((2 k - 1) pi / (2 order)) + 1), s = j tan(pi f) / tan(0.45 pi).
+    """
+    warped = torch.tan(math.pi * frequency) / math.tan(math.pi * _ALIASING_EDGE)
+    response = torch.ones_like(frequency, dtype=torch.complex128)
+    for k in range(1, _ALIASING_ORDER // 2 + 1):
+        damping = 2.0 * math.sin((2 * k - 1) * math.pi / (2 * _ALIASING_ORDER))
+        response = response / torch.complex(1.0 - warped.square(), damping * warped)
+    return response
 
 
 def capsule_response(name: str, frequency: Tensor) -> Tensor:

@@ -53,9 +53,7 @@ def test_agrees_with_a_sample_loop(samples: int) -> None:
     reduction = limiting.gain_reduction(level, limiting.hold(level, 40), slow, fast)
     assert samples < 100 or reduction.max() > 12.0
     for item in range(2):
-        expected = naive_reduction(
-            level[item].tolist(), (coefficient[item].item(), 40), (fast.release[item].item(), 4)
-        )
+        expected = naive_reduction(level[item].tolist(), (coefficient[item].item(), 40), (fast.release[item].item(), 4))
         assert np.abs(reduction[item].numpy() - np.array(expected)).max() < 1e-9
 
 
