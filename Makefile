@@ -8,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 
-# Tests run as one process a core with one thread each: shorter by a third than one process with a thread a core.
+# Tests run as one process a core with one thread each: most are too small for two threads to share.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
@@ -16,7 +16,7 @@ PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist
 .PHONY: help demo test test-fast lint docs clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 demo: .venv/.installed
 	$(BIN)/hitchain optimize

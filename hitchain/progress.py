@@ -26,7 +26,7 @@ class Progress:
     Args:
         total: steps of the whole work; None where it is not known.
         description: what is being done, in a word or two.
-        start: steps already done, of work taken up again.
+        initial: steps already done, of work taken up again.
         stream: where to write; standard error where none is given.
         unit: what a step is.
     """
@@ -35,17 +35,17 @@ class Progress:
         self,
         total: int | None,
         description: str,
-        start: int = 0,
+        initial: int = 0,
         stream: TextIO | None = None,
         unit: str = "step",
     ) -> None:
         self.total = total
         self.description = description
-        self.start = start
+        self.initial = initial
         self.stream = sys.stderr if stream is None else stream
         self.unit = unit
         self._bar: tqdm[None] | None = None
-        self._step = start
+        self._step = initial
         self._fields: dict[str, float | str] = {}
         self._written: int | None = None
         self._begun = self._last = time.monotonic()
@@ -56,7 +56,7 @@ class Progress:
             self._bar = tqdm(
                 total=self.total,
                 desc=self.description,
-                initial=self.start,
+                initial=self.initial,
                 file=self.stream,
                 unit=f" {self.unit}",
                 dynamic_ncols=True,
@@ -91,7 +91,7 @@ class Progress:
         now = time.monotonic()
         seconds = now - self._begun
         of_total = "" if self.total is None else f"/{self.total}"
-        rate = (self._step - self.start) / seconds if seconds > 0 else 0.0
+        rate = (self._step - self.initial) / seconds if seconds > 0 else 0.0
         parts = [f"{self.description}: {self.unit} {self._step}{of_total}", f"{seconds:.0f} s"]
         if rate > 0:
             parts.append(f"{rate:.2f} {self.unit}s/s" if rate >= 0.1 else f"{1.0 / rate:.0f} s a {self.unit}")

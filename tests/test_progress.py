@@ -45,7 +45,7 @@ def test_the_last_step_is_written_once(clock: list[float]) -> None:
 
 def test_work_taken_up_again_counts_its_rate_from_there(clock: list[float]) -> None:
     stream = io.StringIO()
-    with Progress(total=None, description="climbing", start=90, stream=stream) as shown:
+    with Progress(total=None, description="climbing", initial=90, stream=stream) as shown:
         clock[0] += 2.0
         shown.update(100, held_out="none")
     assert stream.getvalue() == "climbing: step 100, 2 s, 5.00 steps/s, held out none\n"

@@ -47,7 +47,8 @@ reach 1e-7 to 1e-10; the margin is for corners (of a detector, a clipper, a gate
 step: a share of them of the order of the step, at a slope of order one. A mistaken term is wrong by far more."""
 
 INAUDIBLE = 1e-8
-"""A derivative is dead where turning the whole knob at that rate would change the output by less than -160 dB."""
+"""A derivative is dead where turning the whole knob at that rate would change the output by less than -160 dB, of its
+level or of -20 dBFS, whichever is more."""
 
 STEPS = (1e-5, 1e-6, 1e-7, 1e-4, 1e-3)
 SAMPLE_RATE = 44100
@@ -274,17 +275,22 @@ def _certify_knob(bench: _Bench, knob: Knob) -> list[Gradient]:
     """Every place with the first step and length; again, with others, only where that does not pass."""
     done: dict[Place, Gradient] = {}
     for bench.samples in LENGTHS:
-        silent = [place for place in knob.places if place not in done or done[place].verdict in ("dead", "flat")]
-        for gradient in _compare(bench, knob, silent, STEPS[0]):
-            done[gradient.place] = gradient
+        unheard = [place for place in knob.places if place not in done or done[place].verdict != "exact"]
+        done |= _compare_apart(bench, knob, unheard, STEPS[0])
         for step in STEPS[1:]:
-            disagreeing = [p for p in silent if done[p].verdict == "wrong"]
-            for gradient in _compare(bench, knob, disagreeing, step):
-                if gradient.error < done[gradient.place].error:
-                    done[gradient.place] = gradient
-        if all(gradient.verdict != "dead" for gradient in done.values()):
+            disagreeing = [place for place in unheard if done[place].verdict == "wrong"]
+            tried = _compare_apart(bench, knob, disagreeing, step)
+            done |= {place: found for place, found in tried.items() if found.error < done[place].error}
+        if all(gradient.passed for gradient in done.values()):
             break
     return [done[place] for place in knob.places]
+
+
+def _compare_apart(bench: _Bench, knob: Knob, places: Sequence[Place], step: float) -> dict[Place, Gradient]:
+    """The ends of all knobs by themselves: how long a linear block rings there must not lengthen every transform."""
+    together = [[place for place in places if not place.startswith("all ")]]
+    together += [[place] for place in places if place.startswith("all ")]
+    return {found.place: found for group in together for found in _compare(bench, knob, group, step)}
 
 
 def _compare(bench: _Bench, knob: Knob, places: Sequence[Place], step: float) -> list[Gradient]:
@@ -303,7 +309,7 @@ def _compare(bench: _Bench, knob: Knob, places: Sequence[Place], step: float) ->
         propagated=torch.stack(propagated),
         differenced=(weights * change).sum(dim=2),
         chance=reach * change.norm(dim=1),
-        inaudible=INAUDIBLE * reach * output.detach().norm(dim=1),
+        inaudible=INAUDIBLE * reach * output.detach().norm(dim=1).clamp_min(0.1 * math.sqrt(change.shape[1])),
     )
     return [
         Gradient(

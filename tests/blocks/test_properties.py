@@ -105,9 +105,9 @@ def level(audio: Tensor) -> float:
     return 20.0 * math.log10(max(float(audio.double().square().mean().sqrt()), 1e-30))
 
 
-def apart(one: Tensor, other: Tensor) -> float:
-    """The level of the difference against that of the first [dB]."""
-    return level(one.double() - other.double()) - max(level(one), -120.0)
+def apart(one: Tensor, other: Tensor, least: float = -60.0) -> float:
+    """The level of the difference [dB] against that of the first, or against `least` where the first is fainter."""
+    return level(one.double() - other.double()) - max(level(one), least)
 
 
 @pytest.mark.parametrize("name", AUDIO)
@@ -245,7 +245,8 @@ class TestLinearBlocks:
         audio, late = case.audio(dtype=torch.float64), 500
         shifted = torch.nn.functional.pad(audio, (late, 0))[..., :SAMPLES]
         expected = block(audio, settings)[..., : SAMPLES - late]
-        assert apart(expected, block(shifted, settings)[..., late:]) < -70.0
+        # what wraps around is faint against the input, not always against an output that has not begun to sound
+        assert apart(expected, block(shifted, settings)[..., late:], least=level(audio)) < -70.0
 
     @given(case=NOISES)
     def test_rings_no_longer_than_its_tail(self, name: str, case: Case) -> None:

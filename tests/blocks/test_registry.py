@@ -20,8 +20,24 @@ from hitchain.errors import UserError
 
 NAMES = blocks.names()
 PAGE = Path(__file__).parents[2] / "docs" / "blocks.md"
-UNITS = ["", "Hz", "kHz", "dB", "dB/oct", "dBTP", "LUFS", "LU", "ms", "s", "semitones", "cents", "octaves", "%", ":1"]
-UNITS += ["m", "cm", "degrees", "V", "beats", "BPM", "x", "in", "bits"]
+UNITS = [
+    "",
+    "Hz",
+    "kHz",
+    "dB",
+    "dB/octave",
+    "dBTP",
+    "LUFS",
+    "LU",
+    "ms",
+    "s",
+    "semitones",
+    "cents",
+    "octaves",
+    "%",
+    ":1",
+]
+UNITS += ["m", "cm", "degrees", "V", "beats", "BPM", "x", "inches", "bits"]
 
 
 def test_names_are_sorted_within_the_stages_in_the_order_of_the_line() -> None:
