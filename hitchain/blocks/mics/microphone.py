@@ -60,7 +60,7 @@ class Microphone(LinearBlock):
     (1 - p)^2 + p^2 / 3 of it. So moving away brings the room up.
     """
 
-    parameters: ClassVar[tuple[Parameter | Choice, ...]] = (  # type: ignore[assignment]  # as in Block
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = (
         Choice("type", tuple(_CAPSULES), default="condenser", description="response curve and size of the capsule"),
         Parameter("pattern", 0.0, 1.0, default=0.5, description="0 omnidirectional, 0.5 cardioid, 1 figure of eight"),
         Parameter("distance", 5.0, 300.0, default=30.0, unit="cm", scale="log", description="from the source"),
