@@ -44,7 +44,7 @@ class Additive(Instrument):
         Parameter("level", -48.0, 12.0, default=0.0, unit="dB", description="of a note at full velocity"),
         Parameter("brightness", -24.0, 0.0, default=-10.0, unit="dB/octave", description="slope of the partials"),
         Parameter("odd_even", -1.0, 1.0, default=-0.2, description="-1 odd partials only, 1 the first and even ones"),
-        Parameter("inharmonicity", 1e-6, 1e-2, default=1e-4, scale="log", description="stiffness of the string"),
+        Parameter("inharmonicity", 1e-6, 3e-3, default=1e-4, scale="log", description="stiffness of the string"),
         Parameter("damping", 0.0, 10.0, default=0.6, unit="1/s", description="how much faster higher partials decay"),
         Parameter("attack", 1.0, 2000.0, default=4.0, unit="ms", scale="log"),
         Parameter("decay", 10.0, 10000.0, default=2500.0, unit="ms", scale="log"),
@@ -89,8 +89,8 @@ class Additive(Instrument):
         since = voices.since(notes.onset)
         hiss = read(colours, voices.row, voices.noise_position(notes), voices.span)
         hiss = hiss * (gain * to_gain(knob["noise_level"]))[:, None]
-        amplitude = self._amplitudes(knob, velocity) * gain[:, None]
-        sound = self._partials(voices, midi_to_hz(voices.of(notes.pitch).double()), since, knob, amplitude) + hiss
+        frequency = midi_to_hz(voices.of(notes.pitch).double())
+        sound = self._partials(voices, frequency, since, knob, velocity, gain) + hiss
         envelope = adsr(
             since,
             voices.of(notes.duration),
@@ -104,7 +104,13 @@ class Additive(Instrument):
         return envelope * sound
 
     def _partials(
-        self, voices: Voices, frequency: Tensor, since: Tensor, knob: dict[str, Tensor], amplitude: Tensor
+        self,
+        voices: Voices,
+        frequency: Tensor,
+        since: Tensor,
+        knob: dict[str, Tensor],
+        velocity: Tensor,
+        gain: Tensor,
     ) -> Tensor:
         """The bank: (voices, span). Levels follow their decay at every `hop` samples counted from the onset."""
         depth = torch.exp2(knob["vibrato_depth"].double() / 1200.0) - 1.0
@@ -114,7 +120,8 @@ class Additive(Instrument):
         )
         ratio = self._ratios(knob["inharmonicity"].double())
         highest = ratio * (frequency * (1.0 + depth))[:, None]
-        amplitude = amplitude * oscillators.below_nyquist(highest, self.sample_rate).to(amplitude.dtype)
+        keep = oscillators.below_nyquist(highest, self.sample_rate).to(gain.dtype)
+        amplitude = gain[:, None] * self._amplitudes(knob, velocity, keep)
         number = torch.arange(self.harmonics, dtype=torch.float64, device=since.device)
         decay = knob["damping"][:, None] * number * (self.hop / self.sample_rate)
         audible = (highest.detach() < self.sample_rate / 2).sum(dim=1)
@@ -127,11 +134,13 @@ class Additive(Instrument):
         stiffness = inharmonicity[:, None]
         return number * torch.sqrt((1.0 + stiffness * number.square()) / (1.0 + stiffness))
 
-    def _amplitudes(self, knob: dict[str, Tensor], velocity: Tensor) -> Tensor:
+    def _amplitudes(self, knob: dict[str, Tensor], velocity: Tensor, keep: Tensor) -> Tensor:
         """Amplitude of each partial at the onset, of unit RMS together: (voices, harmonics)."""
         number = torch.arange(1, self.harmonics + 1, dtype=velocity.dtype, device=velocity.device)
         slope = knob["brightness"] - knob["velocity_to_brightness"] * (1.0 - velocity)
         parity = torch.where(number % 2 == 0, 1.0, -1.0).to(number) * (number > 1)
         amplitude = torch.exp(torch.log(number) * (slope / OCTAVE_STEP)[:, None])
         amplitude = amplitude * (1.0 + knob["odd_even"][:, None] * parity)
-        return amplitude * (math.sqrt(2.0) / amplitude.square().sum(dim=1, keepdim=True).sqrt())
+        # the first partial counts in full, so that a note beyond the band fades out instead of dividing by zero
+        power = 1.0 + (amplitude * keep)[:, 1:].square().sum(dim=1, keepdim=True)
+        return amplitude * keep * torch.sqrt(2.0 / power)

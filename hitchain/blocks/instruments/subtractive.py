@@ -27,7 +27,7 @@ VIBRATO_DELAY = 0.3
 HARMONICS = oscillators.HIGHEST_BIN // 2
 """Harmonics of the oscillators at most: up to 22 kHz from 21.5 Hz on."""
 
-BRIGHTEST = 0.45
+BRIGHTEST = 0.49
 """The cutoff stays below this fraction of the sample rate."""
 
 
@@ -61,7 +61,7 @@ class Subtractive(Instrument):
         Parameter("noise", 0.0, 1.0, default=0.01, description="white noise"),
         Parameter("cutoff", 30.0, 18000.0, default=900.0, unit="Hz", scale="log"),
         Parameter("resonance", 0.5, 20.0, default=1.0, scale="log", description="Q of the filter"),
-        Parameter("envelope_amount", -4.0, 8.0, default=2.0, unit="octaves", description="filter envelope to cutoff"),
+        Parameter("envelope_amount", -4.0, 6.0, default=2.0, unit="octaves", description="filter envelope to cutoff"),
         Parameter("key_tracking", 0.0, 1.0, default=0.5, description="cutoff follows the pitch, 1 fully"),
         Parameter("velocity_to_cutoff", 0.0, 4.0, default=1.0, unit="octaves", description="how dark soft notes are"),
         Parameter("filter_attack", 1.0, 2000.0, default=3.0, unit="ms", scale="log"),
@@ -141,9 +141,10 @@ class Subtractive(Instrument):
         return torch.exp2(torch.addcmul(closed[:, None], (opened - closed)[:, None], envelope))
 
     def _limit(self, octaves: Tensor) -> Tensor:
-        """log2 of a frequency -> the same, bent to stay below log2 of the limit: a soft minimum, 4 to the octave."""
+        """log2 of a frequency f -> log2 of f / (1 + (f / limit)^3)^(1/3), which stays below the limit."""
         limit = math.log2(BRIGHTEST * self.sample_rate)
-        return limit - torch.nn.functional.softplus((limit - octaves) * 4.0 * math.log(2.0)) / (4.0 * math.log(2.0))
+        sharpness = 3.0 * math.log(2.0)
+        return limit - torch.nn.functional.softplus((limit - octaves) * sharpness) / sharpness
 
     def _oscillators(
         self, voices: Voices, frequency: Tensor, since: Tensor, knob: dict[str, Tensor], gain: Tensor
