@@ -49,5 +49,12 @@ class Compressor(Block):
 
     def reduction(self, audio: Tensor, settings: Settings) -> Tensor:
         """What is taken away [dB, >= 0] at each sample, before makeup and mix: (batch, samples)."""
-        knobs = (settings[name] for name in ("threshold", "ratio", "knee", "attack", "release"))
-        return dynamics.gain_reduction(dynamics.peak_level(audio), *knobs, self.sample_rate)
+        return dynamics.gain_reduction(
+            dynamics.peak_level(audio),
+            threshold=settings["threshold"],
+            ratio=settings["ratio"],
+            knee=settings["knee"],
+            attack=settings["attack"],
+            release=settings["release"],
+            sample_rate=self.sample_rate,
+        )
