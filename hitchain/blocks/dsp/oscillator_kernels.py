@@ -16,6 +16,7 @@ from numba import float32, njit, prange, types
 from numba.extending import overload
 
 FAST = {"reassoc", "contract", "nsz"}
+SILENT = 1e-25  # a partial that has decayed this far is left out: it is far below rounding, and subnormals are slow
 RESTART = 64  # samples after which a rotation starts anew from its closed form, so that rounding does not grow
 
 
@@ -79,6 +80,8 @@ def bank_forward(phase, ratio, amplitude, decay, offset, hop, top, audio):
             first, count, base = _frame(phase[v], offset[v], hop, frame, weight, turned)
             total[:] = 0
             for k in range(top[v]):
+                if abs(level[k]) < SILENT:
+                    continue
                 begin = ratio[v, k] * base
                 start = amplitude.dtype.type(begin - np.floor(begin))
                 r = amplitude.dtype.type(ratio[v, k])
@@ -115,6 +118,8 @@ def bank_backward(
                 pull[i] = upstream[v, first + i]
                 push[i] = 0
             for k in range(top[v]):
+                if swell[k] < SILENT:
+                    continue
                 begin = ratio[v, k] * base
                 start = amplitude.dtype.type(begin - np.floor(begin))
                 r = amplitude.dtype.type(ratio[v, k])
