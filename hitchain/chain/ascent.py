@@ -175,10 +175,10 @@ class Ascent:
         self._move(gradient)
         row |= {
             "window": round(window.start, 3),
-            "rating": float(score.rating.mean()),
+            "rating": float(score.rating.detach().mean()),
             "ratings": [float(value) for value in score.rating.detach()],
-            "objective": float(score.objective.mean()),
-            "terms": {name: float(term.mean()) for name, term in score.terms.items()},
+            "objective": float(score.objective.detach().mean()),
+            "terms": {name: float(term.detach().mean()) for name, term in score.terms.items()},
         }
         state.step += 1
         if state.step % self.schedule.evaluate_every == 0 or state.step >= self.schedule.steps:
