@@ -53,7 +53,7 @@ def _conv2d(inputs: int, outputs: int, stride: int | tuple[int, int] = 1) -> nn.
 class MelCNN(nn.Module):
     """Two-dimensional convolutions that shrink time and frequency alike: sees local shapes in the spectrogram."""
 
-    def __init__(self, mel_bands: int, width: int = 16, dropout: float = 0.3) -> None:
+    def __init__(self, mel_bands: int, width: int, dropout: float) -> None:
         super().__init__()
         widths = [width, width * 2, width * 3, width * 4]
         self.layers = nn.Sequential(
@@ -94,25 +94,28 @@ class _TemporalBlock(nn.Module):
 
 
 class MelTCN(nn.Module):
-    """One-dimensional dilated convolutions (Bai, Kolter and Koltun 2018) over whole spectra: a unit hears all bands."""
+    """One-dimensional dilated convolutions (Bai, Kolter and Koltun 2018) over local features: long contexts."""
 
-    def __init__(self, mel_bands: int, width: int = 96, dropout: float = 0.3) -> None:
+    def __init__(self, mel_bands: int, width: int, dropout: float) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv1d(INPUTS * mel_bands, width, 8, stride=4, padding=2, bias=False), nn.BatchNorm1d(width), nn.SiLU()
-        )
+        self.local = nn.Sequential(
+            nn.Conv2d(INPUTS, 12, (5, 3), stride=2, padding=(2, 1), bias=False), nn.BatchNorm2d(12), nn.SiLU(),
+            nn.Conv2d(12, 16, (5, 3), stride=2, padding=(2, 1), bias=False), nn.BatchNorm2d(16), nn.SiLU(),
+        )  # fmt: skip
+        rows = ((mel_bands + 1) // 2 + 1) // 2
+        self.stem = nn.Sequential(nn.Conv1d(16 * rows, width, 1), nn.SiLU())
         self.blocks = nn.Sequential(*(_TemporalBlock(width, dilation, dropout / 2) for dilation in (1, 2, 4, 8)))
         self.head = Head(width, dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
-        rating: Tensor = self.head(self.blocks(self.stem(frames.flatten(1, 2))))
+        rating: Tensor = self.head(self.blocks(self.stem(self.local(frames).flatten(1, 2))))
         return rating
 
 
 class MelGRU(nn.Module):
     """Convolution along frequency in short slices of time, then a bidirectional gated recurrent unit over them."""
 
-    def __init__(self, mel_bands: int, width: int = 56, dropout: float = 0.3) -> None:
+    def __init__(self, mel_bands: int, width: int, dropout: float) -> None:
         super().__init__()
         # Seven frames wide, four frames apart: the recurrence runs at 12.5 slices a second.
         self.slices = nn.Sequential(
@@ -138,6 +141,17 @@ ARCHITECTURES: dict[str, type[MelCNN] | type[MelTCN] | type[MelGRU]] = {
 }
 
 
+WIDTHS = {"mel_cnn": 16, "mel_tcn": 80, "mel_gru": 56}
+DROPOUT = 0.3
+
+
+def default_options(architecture: str) -> dict[str, Any]:
+    """The options of `create` where none are given; they are written into weights files."""
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"unknown rater architecture {architecture!r}; {nearest(str(architecture), ARCHITECTURES)}")
+    return {"width": WIDTHS[architecture], "dropout": DROPOUT}
+
+
 def create(architecture: str, mel_bands: int, **options: Any) -> nn.Module:
     """A freshly initialised rating network, (batch, 2, mel_bands, frames) -> (batch,).
 
@@ -149,15 +163,14 @@ def create(architecture: str, mel_bands: int, **options: Any) -> nn.Module:
     Raises:
         UserError: the name, an option or a value is not known.
     """
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"unknown rater architecture {architecture!r}; {nearest(str(architecture), ARCHITECTURES)}")
+    defaults = default_options(architecture)
     _in_range("mel_bands", mel_bands, 16, 256, whole=True)
     for name, value in options.items():
         if name not in ("width", "dropout"):
             raise UserError(f"unknown option {name!r} of {architecture}; {nearest(name, ('width', 'dropout'))}")
         low, high = (8, 256) if name == "width" else (0.0, 0.9)
         _in_range(name, value, low, high, whole=name == "width")
-    return ARCHITECTURES[architecture](mel_bands, **options)
+    return ARCHITECTURES[architecture](mel_bands, **{**defaults, **options})
 
 
 def _in_range(name: str, value: Any, low: float, high: float, whole: bool) -> None:

@@ -43,7 +43,7 @@ def save(
         "format": FORMAT,
         "version": VERSION,
         "architecture": architecture,
-        "options": dict(options),
+        "options": {**networks.default_options(architecture), **options},
         "front_end": front_end.as_dict(),
         "about": dict(about),
     }

@@ -16,26 +16,22 @@ def make_band(seconds: float, sample_rate: int, seed: int = 0) -> torch.Tensor:
     """Plucked harmonic chords, a bass line and a noise drum on the beat, in stereo: (1, 2, samples)."""
     random = np.random.default_rng(seed)
     samples = round(seconds * sample_rate)
-    time = np.arange(samples) / sample_rate
     out = np.zeros((2, samples))
     beat = 0.5
     chords = ([57, 60, 64], [53, 57, 60], [48, 52, 55], [55, 59, 62])
     for number in range(int(np.ceil(seconds / beat))):
-        local = np.clip(time - number * beat, 0.0, None)
-        playing = time >= number * beat
+        first, last = round(number * beat * sample_rate), min(samples, round((number * beat + 2.0) * sample_rate))
+        local = np.arange(last - first) / sample_rate
         chord = chords[(number // 4) % 4]
         for voice, pitch in enumerate([*chord, chord[0] - 12]):
             frequency = 440.0 * 2.0 ** ((pitch - 69) / 12)
-            tone = sum(
-                np.sin(2 * np.pi * k * frequency * local) / k**1.5
-                for k in range(1, 9)
-                if k * frequency < 0.45 * sample_rate
-            )
-            envelope = playing * np.minimum(local / 0.005, 1.0) * np.exp(-local / 0.35)
+            partials = [k for k in range(1, 9) if k * frequency < 0.45 * sample_rate]
+            tone = sum(np.sin(2 * np.pi * k * frequency * local) / k**1.5 for k in partials)
+            envelope = np.minimum(local / 0.005, 1.0) * np.exp(-local / 0.35)
             pan = (voice - 1.5) / 4
-            out += np.array([[1 - pan], [1 + pan]]) * (0.08 * tone * envelope)
-        noise = random.standard_normal(samples) * playing * np.exp(-local / 0.05) * (0.25 if number % 2 else 0.08)
-        out += noise
+            out[:, first:last] += np.array([[1 - pan], [1 + pan]]) * (0.08 * tone * envelope)
+        noise = random.standard_normal(last - first) * np.exp(-local / 0.05) * (0.25 if number % 2 else 0.08)
+        out[:, first:last] += noise
     return torch.from_numpy(out).float().unsqueeze(0)
 
 

@@ -1,8 +1,9 @@
 """How well the appeal rater ranks recordings it never heard: `python -m hitchain.rater.appeal.evaluate out=FOLDER`.
 
 A pair is two crops of one test recording, from different places or degraded by different faults, whose strengths differ
-by at least 0.3. Accuracy is the share of pairs in which the less degraded one is rated higher. Intervals are 95 %
-bootstrap percentiles over recordings, since pairs of one recording are not independent.
+by at least 0.3. Accuracy is the share of pairs in which the less degraded one is rated higher, in each recording and
+then averaged over recordings, so that one with many pairs counts no more than another. Intervals are 95 % bootstrap
+percentiles over recordings, since pairs of one recording are not independent.
 """
 
 from __future__ import annotations
@@ -53,17 +54,17 @@ def pairs_of(examples: Examples, least: float = LEAST_DIFFERENCE, same_crop: boo
 def accuracy(
     ratings: NDArray[np.float64], pairs: Pairs, recordings: list[str], bootstraps: int = BOOTSTRAPS, seed: int = 0
 ) -> dict[str, float]:
-    """Pairwise accuracy, its 95 % interval by resampling recordings, and how many pairs and recordings there were."""
+    """Pairwise accuracy, the mean over recordings, its 95 % interval, and how many pairs and recordings there were."""
     better, worse = pairs
     right = (ratings[better] > ratings[worse]).astype(float)
     names, index = np.unique(np.array(recordings)[better], return_inverse=True)
     if len(names) == 0:
         return {"accuracy": float("nan"), "low": float("nan"), "high": float("nan"), "pairs": 0, "recordings": 0}
-    hits, counts = np.bincount(index, right, len(names)), np.bincount(index, minlength=len(names))
+    shares = np.bincount(index, right, len(names)) / np.bincount(index, minlength=len(names))
     drawn = np.random.default_rng(seed).integers(0, len(names), (bootstraps, len(names)))
-    low, high = np.quantile(hits[drawn].sum(1) / counts[drawn].sum(1), [0.025, 0.975])
+    low, high = np.quantile(shares[drawn].mean(1), [0.025, 0.975])
     return {
-        "accuracy": float(right.mean()), "low": float(low), "high": float(high),
+        "accuracy": float(shares.mean()), "low": float(low), "high": float(high),
         "pairs": len(better), "recordings": len(names),
     }  # fmt: skip
 

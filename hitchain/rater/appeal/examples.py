@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.signal
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -81,7 +82,8 @@ def _group(
     production = random.integers(2**32)
 
     def crop(version: int) -> faults.Audio:
-        return _produced(corpus.read_crop(recording, folder, start, CROP_SECONDS, version), int(production))
+        audio = corpus.read_crop(recording, folder, start, CROP_SECONDS, version)
+        return audio if recording.split == "test" else _produced(audio, int(production))
 
     clean = crop(0)
     same_chain = faults.draw_chain(clean, random) if random.random() < 0.5 else None
@@ -120,11 +122,38 @@ def _loud_start(recording: Recording, folder: Path, random: np.random.Generator)
 
 
 def _produced(audio: faults.Audio, seed: int) -> faults.Audio:
-    """A gentle spectral tilt, within 2 dB an end: a taste, not a fault, the same for the whole group."""
+    """Another taste of production, the same for a whole group: what real recordings differ in before any fault.
+
+    A smooth equalisation of a few dB, some compression and saturation, a noise floor, a small room and another width,
+    each weaker than a fault of strength 0.2.
+    """
     random = np.random.default_rng(seed)
-    octaves = np.log2(np.maximum(np.fft.rfftfreq(audio.shape[1], 1.0 / RATE), 30.0) / 1000.0)
-    gain = 10.0 ** (random.uniform(-0.45, 0.45) * octaves / 20.0)
-    return np.asarray(np.fft.irfft(np.fft.rfft(audio) * gain, audio.shape[1]), np.float32)
+    out = np.asarray(audio, np.float64)
+    samples = out.shape[1]
+    place = np.log2(np.maximum(np.fft.rfftfreq(samples, 1.0 / RATE), 30.0) / 30.0) / 9.0
+    curve = sum((random.normal(0.0, 2.0) * np.cos(np.pi * k * place) for k in range(1, 5)), np.zeros_like(place))
+    out = np.fft.irfft(np.fft.rfft(out) * 10.0 ** (curve / 20.0), samples)
+    if random.random() < 0.5:
+        envelope = np.maximum(faults.level_envelope(out, RATE, random.uniform(0.01, 0.05)), 1e-3)
+        out = out * (envelope / envelope.max()) ** -random.uniform(0.0, 0.3)
+    if random.random() < 0.4:
+        drive = 10.0 ** (random.uniform(-6.0, 5.0) / 20.0) / max(float(np.abs(out).max()), faults.TINY)
+        out = np.tanh(out * drive) / drive
+    middle, side = out.mean(0), (out[0] - out[1]) / 2.0 * random.uniform(0.5, 1.2)
+    out = np.stack([middle + side, middle - side])
+    if random.random() < 0.3:
+        decay = 10.0 ** (-3.0 * np.arange(samples) / RATE / random.uniform(0.2, 0.7))
+        room = scipy.signal.fftconvolve(out, faults.coloured_noise(samples, RATE, 0.3, random) * decay, axes=1)[
+            :, :samples
+        ]
+        out = out + room * (
+            faults.rms(out) / max(faults.rms(room), faults.TINY) * 10.0 ** (random.uniform(-24, -13) / 20.0)
+        )
+    if random.random() < 0.4:
+        floor = faults.coloured_noise(samples, RATE, random.uniform(-0.3, 0.8), random)
+        out = out + floor * (faults.rms(out) / faults.rms(floor) * 10.0 ** (random.uniform(-65.0, -40.0) / 20.0))
+    level = max(faults.rms(audio), faults.TINY) / max(faults.rms(out), faults.TINY)
+    return np.asarray(out * level, np.float32)
 
 
 @torch.no_grad()
