@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
+from hitchain import rater
 from hitchain.errors import UserError
 from hitchain.rater.appeal import build, corpus, evaluate, examples, faults, fit, tunes
 
@@ -231,3 +233,22 @@ def test_everything_that_trains_has_a_clean_licence() -> None:
             corpus._check_licence(str(path.relative_to(data)), licences)
     for file in corpus.CHECKS:
         assert file not in corpus.MUSIC
+
+
+@pytest.mark.skipif(find_shared() is None, reason="the shared source material is not on this machine")
+@pytest.mark.parametrize("fault", list(faults.FAULTS))
+def test_every_fault_lowers_the_rating_of_unheard_recordings(fault: str) -> None:
+    """On average over two recordings that trained nothing, three places and three draws each, at strength 0.9."""
+    data = find_shared()
+    assert data is not None
+    appeal = rater.load("appeal")
+    clean, ruined = [], []
+    for file in ("music/beatgame/great_mission.ogg", "music/librosa/Karissa_Hobbs_-_Lets_Go_Fishin.hq.ogg"):
+        assert corpus.MUSIC[file] == "test"
+        for start in (20.0, 45.0, 70.0):
+            audio, rate = soundfile.read(data / file, start=int(start * 44_100), frames=3 * 44_100, dtype="float32")
+            clean.append(audio.T)
+            ruined += [faults.degrade(audio.T, rate, 0.9, np.random.default_rng(k), [fault])[0] for k in range(3)]
+    with torch.no_grad():
+        before, after = (appeal(torch.from_numpy(np.stack(crops)), 44_100).mean() for crops in (clean, ruined))
+    assert after < before

@@ -133,7 +133,7 @@ def test_unusable_songs_are_counted_named_and_skipped(make_manifest: MakeManifes
         ({"epochs": 0}, "epochs is 0"),
         ({"epochs": 2.5}, "whole number"),
         ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
-        ({"architecture": "mel_cnm"}, "did you mean 'mel_cnn'"),
+        ({"architecture": "mel_cnnn"}, "did you mean 'mel_cnn'"),
     ],
 )
 def test_wrong_settings_are_explained(tmp_path: Path, change: dict[str, object], words: str) -> None:

@@ -41,6 +41,7 @@ MEMBERS = (
     Member("3", "mel_tcn", "first", 4),
     Member("heldout", "mel_gru", "heldout", 2),
 )
+NAMES = tuple(entry.name for entry in MEMBERS)
 STEPS = 1800
 CHUNKS = 2
 GROUPS_PER_CHUNK = 300
@@ -52,7 +53,7 @@ def build(
     seed: int = 0,
     chunks: int = CHUNKS,
     steps: int = STEPS,
-    names: Sequence[str] = tuple(member.name for member in MEMBERS),
+    names: Sequence[str] = NAMES,
 ) -> Path:
     """Make everything and return the folder of the weights.
 
@@ -85,9 +86,15 @@ def build(
 
 def main(arguments: list[str]) -> int:
     try:
-        names = ",".join(member.name for member in MEMBERS)
         given = options(
-            arguments, data="", out="appeal", seed="0", chunks=str(CHUNKS), steps=str(STEPS), members=names, threads="2"
+            arguments,
+            data="",
+            out="appeal",
+            seed="0",
+            chunks=str(CHUNKS),
+            steps=str(STEPS),
+            members=",".join(NAMES),
+            threads="2",
         )
         torch.set_num_threads(int(given["threads"]))
         chosen = given["members"].split(",")

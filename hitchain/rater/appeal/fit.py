@@ -128,7 +128,8 @@ class _Batches:
         gains = self.random.normal(0.0, 0.03, 5) / np.sqrt(np.arange(1, 6))
         curve = torch.stack([float(gain) * torch.cos((k + 1) * place) for k, gain in enumerate(gains)]).sum(0)
         frames = (frames[:, :, moved] + curve[:, None]).clamp_min(0.0)
-        return nn.functional.interpolate(frames.flatten(1, 2), size=length, mode="linear").unflatten(1, (2, bands))
+        stretched = nn.functional.interpolate(frames.flatten(1, 2), size=length, mode="linear")
+        return stretched.reshape(len(rows), 2, bands, length)
 
     def _masked(self, frames: Tensor) -> Tensor:
         """Bands and moments set to nothing (Park et al., SpecAugment, Interspeech 2019)."""
