@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from hitchain.errors import UserError
+from hitchain.errors import UserError, nearest
 from hitchain.files import write_json
 from hitchain.rater import weights
 from hitchain.rater.appeal import corpus
@@ -98,6 +98,8 @@ def main(arguments: list[str]) -> int:
         )
         torch.set_num_threads(int(given["threads"]))
         chosen = given["members"].split(",")
+        if unknown := set(chosen) - set(NAMES):
+            raise UserError(f"no member {min(unknown)!r}; {nearest(min(unknown), NAMES)}")
         folder = build(
             Path(given["data"]),
             Path(given["out"]),
@@ -107,6 +109,9 @@ def main(arguments: list[str]) -> int:
             chosen,
         )
         sys.stdout.write(f"weights in {folder}\n")
+    except ValueError:
+        sys.stderr.write("seed, chunks, steps and threads are whole numbers.\n")
+        return 2
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2
