@@ -54,17 +54,27 @@ def pairs_of(examples: Examples, least: float = LEAST_DIFFERENCE, same_crop: boo
 def accuracy(
     ratings: NDArray[np.float64], pairs: Pairs, recordings: list[str], bootstraps: int = BOOTSTRAPS, seed: int = 0
 ) -> dict[str, float]:
-    """Pairwise accuracy, the mean over recordings, its 95 % interval, and how many pairs and recordings there were."""
+    """Pairwise accuracy as the mean over recordings, its 95 % interval, and how many pairs and recordings there were.
+
+    `pooled` is the accuracy over all pairs alike, in which recordings with many crops weigh more.
+    """
     better, worse = pairs
     right = (ratings[better] > ratings[worse]).astype(float)
     names, index = np.unique(np.array(recordings)[better], return_inverse=True)
     if len(names) == 0:
-        return {"accuracy": float("nan"), "low": float("nan"), "high": float("nan"), "pairs": 0, "recordings": 0}
+        return {
+            "accuracy": float("nan"),
+            "pooled": float("nan"),
+            "low": float("nan"),
+            "high": float("nan"),
+            "pairs": 0,
+            "recordings": 0,
+        }
     shares = np.bincount(index, right, len(names)) / np.bincount(index, minlength=len(names))
     drawn = np.random.default_rng(seed).integers(0, len(names), (bootstraps, len(names)))
     low, high = np.quantile(shares[drawn].mean(1), [0.025, 0.975])
     return {
-        "accuracy": float(shares.mean()), "low": float(low), "high": float(high),
+        "accuracy": float(shares.mean()), "pooled": float(right.mean()), "low": float(low), "high": float(high),
         "pairs": len(better), "recordings": len(names),
     }  # fmt: skip
 
