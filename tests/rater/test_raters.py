@@ -186,7 +186,8 @@ def test_weights_travel_through_a_file(architecture: str, tmp_path: Path, music:
     weights.save(tmp_path / "mine.safetensors", network, architecture, {"width": 24}, FrontEndSettings(), {})
     loaded = rater.load(tmp_path / "mine.safetensors")
     with torch.no_grad():
-        assert torch.equal(loaded(music, RATE), network(FrontEnd()(music, RATE)))
+        # Frozen weights may take another kernel (the recurrent one does), which rounds differently.
+        torch.testing.assert_close(loaded(music, RATE), network(FrontEnd()(music, RATE)), atol=1e-5, rtol=0)
 
 
 def test_refused_files(tmp_path: Path) -> None:
