@@ -1,4 +1,4 @@
-"""The command line: `hitchain COMMAND [FILE ...] [key=value ...]`. Nothing heavy is imported before a command needs it."""
+"""The command line: `hitchain COMMAND [FILE ...] [key=value ...]`. Heavy imports wait for a command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ usage: hitchain COMMAND [key=value ...]
 Settings are Hydra overrides:
   hitchain optimize instrument=subtractive amp=none mastering=loud     swap blocks of a one-track song
   hitchain optimize instrument@lead=subtractive effects@bass=none      ... of one track of the demo band
-  hitchain render lead.amp.gain=20 notes.file=tune.mid                 set knobs and files
+  hitchain render lead.amp.drive=30 notes.file=tune.mid                 set knobs and files
   hitchain optimize 'learn=[mastering.*,lead.amp.*]' optimizer.steps=100 optimizer.budget=10m
   hitchain optimize --multirun seed=1,2,3                              several runs
 
@@ -96,7 +96,8 @@ def _run(command: str, config: dict[str, object]) -> int:
         from hitchain.rater.commands import train
 
         result = train({"rater": config["rater"], "out": config["out"]})
-        print(f"rater    {config['out']}  (validation loss {result['validation_loss']:.3f}, baseline {result['baseline_loss']:.3f})")
+        losses = f"validation loss {result['validation_loss']:.3f}, baseline {result['baseline_loss']:.3f}"
+        print(f"rater    {config['out']}  ({losses})")
         return 0
     from hitchain.chain import commands
 
@@ -139,9 +140,9 @@ def _multirun(command: str, words: list[str]) -> int:
 
 def _rate(words: list[str]) -> int:
     """hitchain rate FILE ... [rater=appeal]"""
-    from hitchain.rater.commands import rate
-
     import yaml
+
+    from hitchain.rater.commands import rate
 
     files = [word for word in words if "=" not in word or Path(word).exists()]
     pairs = (word.split("=", 1) for word in words if word not in files)

@@ -43,7 +43,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
         temporary = None
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror or error}. Choose another folder with out=FOLDER.") from error
+        raise UserError(
+            f"cannot write {target}: {error.strerror or error}. Choose another folder with out=FOLDER."
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -109,7 +111,9 @@ def read_audio(path: str | os.PathLike[str], sample_rate: int | None = None) -> 
     if data.shape[0] == 0:
         raise UserError(f"audio file holds no samples (empty or truncated): {name}")
     if not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
-        raise UserError(f"{name} has a sample rate of {rate} Hz; {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} can be read.")
+        raise UserError(
+            f"{name} has a sample rate of {rate} Hz; {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} can be read."
+        )
     if not np.isfinite(data).all():
         first = int(np.argwhere(~np.isfinite(data))[0, 0])
         raise UserError(f"{name} holds NaN or infinity (first at sample {first}); export it again without.")
@@ -131,7 +135,9 @@ def _resample(audio: torch.Tensor, rate: int, target: int) -> torch.Tensor:
     import torch
 
     divisor = math.gcd(rate, target)
-    data = scipy.signal.resample_poly(audio.numpy(), target // divisor, rate // divisor, axis=-1, window=("kaiser", 12.0))
+    data = scipy.signal.resample_poly(
+        audio.numpy(), target // divisor, rate // divisor, axis=-1, window=("kaiser", 12.0)
+    )
     return torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32))
 
 

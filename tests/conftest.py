@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hitchain  # first: it sets how OpenMP waits, before PyTorch is loaded  # isort: skip  # noqa: F401
 import torch
 from hypothesis import HealthCheck, settings
 

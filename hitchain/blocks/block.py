@@ -1,9 +1,9 @@
 """What a block is: a stateless processor with declared parameters, and its kinds.
 
-    Block        audio  -> audio
-    LinearBlock  audio  -> audio, time-invariant: known by its frequency response, fused with its neighbours
-    Instrument   notes  -> audio
-    NoteBlock    notes  -> notes
+Block        audio  -> audio
+LinearBlock  audio  -> audio, time-invariant: known by its frequency response, fused with its neighbours
+Instrument   notes  -> audio
+NoteBlock    notes  -> notes
 """
 
 from __future__ import annotations
@@ -79,9 +79,11 @@ class Block(nn.Module):
 def _check_tensor(parameter: Parameter | Choice, value: Tensor, where: str) -> None:
     if isinstance(parameter, Choice):
         if value.ndim != 2 or value.shape[-1] != len(parameter.options):
-            raise UserError(f"{where} needs weights of shape (batch, {len(parameter.options)}), not {tuple(value.shape)}.")
+            raise UserError(
+                f"{where} needs weights of shape (batch, {len(parameter.options)}), not {tuple(value.shape)}."
+            )
         return
-    if value.ndim == 2 and not (parameter.per_note or parameter.varying) or value.ndim not in (1, 2):
+    if (value.ndim == 2 and not (parameter.per_note or parameter.varying)) or value.ndim not in (1, 2):
         raise UserError(f"{where} needs a tensor of shape (batch,), not {tuple(value.shape)}.")
     slack = 1e-5 * (parameter.high - parameter.low)  # float32 rounding at the ends of the range
     if not bool(((value >= parameter.low - slack) & (value <= parameter.high + slack)).all()):

@@ -50,7 +50,7 @@ INAUDIBLE = 1e-8
 """A derivative is dead where turning the whole knob at that rate would change the output by less than -160 dB, of its
 level or of -20 dBFS, whichever is more."""
 
-STEPS = (1e-5, 1e-6, 1e-7, 1e-4, 1e-3)
+STEPS = (1e-5, 1e-6, 1e-7, 1e-8, 1e-4, 1e-3)
 SAMPLE_RATE = 44100
 LENGTHS = (4096, 16384, 65536, 131072)
 """Samples of input. A parameter that is silent in the first (a long delay, a slow release) is heard in a later one."""

@@ -1,11 +1,11 @@
 """The chain: composes blocks into a song, renders its stems, climbs a rater. The only room that knows the other two.
 
-    from hitchain import rater
-    from hitchain.chain import Song, climb
+from hitchain import rater
+from hitchain.chain import Song, climb
 
-    song = Song.load("demo", overrides=["instrument@lead=subtractive"])
-    best = climb(song, rater.load("appeal"), steps=50, learn=["mastering.*", "lead.*"])
-    master = song(best.patch)
+song = Song.load("demo", overrides=["instrument@lead=subtractive"])
+best = climb(song, rater.load("appeal"), steps=50, learn=["mastering.*", "lead.*"])
+master = song(best.patch)
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hitchain.chain.chain import Song, Track, Window
     from hitchain.chain.ascent import Climbed, Schedule, climb
+    from hitchain.chain.chain import Song, Track, Window
     from hitchain.chain.knobs import Knobs
     from hitchain.chain.objective import Objective
     from hitchain.chain.patch import Patch

@@ -1,7 +1,7 @@
 """The climb: gradient ascent on the knobs of a song, over random windows, for a batch of candidates at once.
 
-Everything random is drawn from (seed, step), and the whole state fits in one small file, so a climb that was killed goes
-on from its checkpoint and ends where it would have.
+Everything random is drawn from (seed, step), and the whole state fits in one small file, so a climb that was killed
+goes on from its checkpoint and ends where it would have.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Schedule:
         learning_rate: Adam's, on the unbounded knobs; it falls to a tenth along half a cosine.
         spread: how far the variations start from the patch, as a share of each knob's range (standard deviation).
         evaluate_every: steps between looks at all candidates on the same fixed windows.
-        patience: looks without improvement (a plateau), or with the held-out rating falling (they part), before the end.
+        patience: looks without improvement (a plateau) or with the held-out rating falling (they part) before it ends.
         tolerance: what counts as improvement, and as falling.
         budget: wall-clock limit; None for none.
     """
@@ -67,7 +67,9 @@ class Schedule:
         }
         for key, good in checks.items():
             if not good:
-                raise UserError(f"optimizer.{key}={getattr(self, key)!r} is out of range (see `hitchain optimize --help`).")
+                raise UserError(
+                    f"optimizer.{key}={getattr(self, key)!r} is out of range (see `hitchain optimize --help`)."
+                )
 
 
 @dataclass
@@ -143,7 +145,10 @@ class Ascent:
         self.neutral = self.knobs.positions(start)
         self.state = state or self._begin(start)
         if self.state.z.shape[-1] != self.knobs.size:
-            raise UserError(f"the checkpoint holds {self.state.z.shape[-1]} knob values; this song and `learn` have {self.knobs.size}.")
+            raise UserError(
+                f"the checkpoint holds {self.state.z.shape[-1]} knob values; this song and `learn` have "
+                f"{self.knobs.size}."
+            )
         self._started = time.monotonic() - self.state.seconds
 
     def _begin(self, start: Tensor) -> State:
@@ -272,7 +277,7 @@ def climb(
     heldout: Judge | None = None,
     seed: int = 0,
     on_step: Callable[[Row], None] | None = None,
-    neutral: float = 0.5,
+    neutral: float = 3.0,
     bounds: float = 0.05,
     **schedule: Any,
 ) -> Climbed:
@@ -299,4 +304,3 @@ def climb(
         if on_step is not None:
             on_step(row)
     return ascent.result()
-

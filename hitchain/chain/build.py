@@ -42,7 +42,9 @@ def load(song: str | os.PathLike[str] = "demo", overrides: Sequence[str] = (), s
     folder = Path(song)
     if (folder / "config.yaml").is_file():
         if overrides:
-            raise UserError(f"{folder} is a finished run: its song takes no overrides; start from its patch.json instead.")
+            raise UserError(
+                f"{folder} is a finished run: its song takes no overrides; start from its patch.json instead."
+            )
         built = build(configs.read(folder / "config.yaml"))
         if (folder / "patch.json").is_file():
             built.start = patches.load(folder / "patch.json", built.blocks(), built.start)
@@ -67,7 +69,7 @@ def build(config: Mapping[str, Any]) -> Song:
     blocks: dict[str, Block] = {}
     for track in tracks:
         blocks.update(track.members())
-    blocks.update(mastering.members())
+    blocks.update(mastering.members)
     song = config["song"]
     built = Song(
         name=str(song["name"]),
@@ -109,7 +111,7 @@ def _layout(name: str, prefix: str, track: Mapping[str, Any]) -> _Layout:
     source = track["notes"]
     if not source.get("file"):
         raise UserError(f"{prefix}notes.file is missing; give a MIDI file, for example {prefix}notes.file=tune.mid.")
-    score = read_midi(midi_path(str(source["file"])))
+    score = read_midi(midi_path(str(source["file"])), torch.float64)
     drums = _plays_drums(track)
     number = source.get("part")
     notes = select(score.parts, number, drums=drums)
@@ -120,7 +122,7 @@ def _layout(name: str, prefix: str, track: Mapping[str, Any]) -> _Layout:
 
 def _layouts_of_file(config: Mapping[str, Any], file: str) -> list[_Layout]:
     """One track for each part of a MIDI file, made after the template of its kind."""
-    score = read_midi(midi_path(file))
+    score = read_midi(midi_path(file), torch.float64)
     layouts = []
     for part in score.parts:
         kind = "drums" if part.is_drums else "low" if 32 <= part.program < 40 else "pitched"
@@ -191,9 +193,11 @@ def _block(
         raise UserError(f"{where}: block '{name}' cannot be made: {error}") from error
 
 
-def _start(blocks: Mapping[str, Block], values: Mapping[str, Mapping[str, Any]], tracks: Sequence[Track], seed: int) -> Patch:
-    """The starting patch: defaults, with the config's values over them; one value for each note where it is per note."""
-    counts = {path: track.notes.count for track in tracks for path in track.performer.paths}
+def _start(
+    blocks: Mapping[str, Block], values: Mapping[str, Mapping[str, Any]], tracks: Sequence[Track], seed: int
+) -> Patch:
+    """Defaults with the config's values over them, one value for each note where a parameter is per note."""
+    counts = {path: track.notes.count for track in tracks for path in dict(track.performer.members)}
     settings: dict[str, dict[str, Tensor]] = {}
     for path, block in blocks.items():
         chosen = block.defaults(1)
@@ -201,7 +205,9 @@ def _start(blocks: Mapping[str, Block], values: Mapping[str, Mapping[str, Any]],
             chosen[key] = value.unsqueeze(0)
         for parameter in block.parameters:
             if getattr(parameter, "per_note", False):
-                chosen[parameter.name] = _for_each_note(chosen[parameter.name], counts[path], f"{path}.{parameter.name}")
+                chosen[parameter.name] = _for_each_note(
+                    chosen[parameter.name], counts[path], f"{path}.{parameter.name}"
+                )
         settings[path] = chosen
     return Patch(settings, seed)
 
@@ -237,7 +243,9 @@ def _tempo(config: Mapping[str, Any], layouts: Sequence[_Layout]) -> float:
 def _sample_rate(config: Mapping[str, Any]) -> int:
     rate = config["sample_rate"]
     if isinstance(rate, bool) or not isinstance(rate, int) or not LOWEST_SAMPLE_RATE <= rate <= HIGHEST_SAMPLE_RATE:
-        raise UserError(f"sample_rate={rate!r} should be a whole number from {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz.")
+        raise UserError(
+            f"sample_rate={rate!r} should be a whole number from {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz."
+        )
     return rate
 
 

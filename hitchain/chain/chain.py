@@ -38,23 +38,20 @@ class Window:
 
 
 class Stage(nn.Module):
-    """A row of blocks, by the path each has in the patch ("lead.effects.compressor"). Empty: a bypass."""
+    """A row of blocks, by the path each has in the patch ("lead.effects.compressor"). Empty: a bypass.
+
+    `members` are (path, block) in order.
+    """
 
     def __init__(self, name: str, blocks: dict[str, Block]) -> None:
         super().__init__()
         self.name = name
-        self.paths = list(blocks)
-        self.blocks = nn.ModuleList(blocks.values())
-
-    def members(self) -> Iterator[tuple[str, Block]]:
-        """(path, block) in order."""
-        for path, block in zip(self.paths, self.blocks, strict=True):
-            assert isinstance(block, Block)  # nn.ModuleList forgets the type  # noqa: S101
-            yield path, block
+        self.members = list(blocks.items())
+        self.blocks = nn.ModuleList(blocks.values())  # so that they move to a device with the song
 
     def forward(self, audio: Tensor, patch: Patch) -> Tensor:
         """Audio (batch, channels, samples) through every block of the stage."""
-        return run(self.members(), audio, patch)
+        return run(self.members, audio, patch)
 
 
 class Track(nn.Module):
@@ -77,26 +74,27 @@ class Track(nn.Module):
         self.notes = part.notes
         self.performer = performer
         self.instrument = instrument
+        self.line = stages
         self.stages = nn.ModuleList(stages)
         self.sample_rate = sample_rate
 
     def forward(self, patch: Patch, window: Window) -> Tensor:
         """The track's audio in `window`: (batch, channels, samples), linear neighbours fused."""
         audio = self.play(self.perform(patch), patch, window)
-        return run([member for stage in self.line() for member in stage.members()], audio, patch)
+        return run([member for stage in self.line for member in stage.members], audio, patch)
 
     def stems(self, patch: Patch, window: Window) -> Iterator[tuple[str, Tensor]]:
         """(stage, audio leaving it) for every stage from the instrument on, each computed from the one before."""
         audio = self.play(self.perform(patch), patch, window)
         yield "instrument", audio
-        for stage in self.line():
+        for stage in self.line:
             audio = stage(audio, patch)
             yield stage.name, audio
 
     def perform(self, patch: Patch) -> Notes:
         """The notes as the patch has them played."""
         notes = self.notes.expand(patch.batch)
-        for path, block in self.performer.members():
+        for path, block in self.performer.members:
             notes = block(notes, patch.of(path))
         return notes
 
@@ -104,19 +102,15 @@ class Track(nn.Module):
         """The instrument's audio (batch, 1 or 2, samples) in `window`."""
         samples = round(window.length * self.sample_rate)
         audio = torch.zeros(patch.batch, 1, samples, device=notes.onset.device)
-        for path, block in self.instrument.members():
+        for path, block in self.instrument.members:
             settings = patch.of(path)
             audio = block(notes.window(window.start, samples / self.sample_rate, block.tail(settings)), settings)
         return audio
 
-    def line(self) -> list[Stage]:
-        """The stages after the instrument."""
-        return [stage for stage in self.stages if isinstance(stage, Stage)]
-
     def members(self) -> Iterator[tuple[str, Block]]:
         """(path, block) of the whole track, in order."""
-        for stage in (self.performer, self.instrument, *self.line()):
-            yield from stage.members()
+        for stage in (self.performer, self.instrument, *self.line):
+            yield from stage.members
 
 
 def run(members: Iterable[tuple[str, Block]], audio: Tensor, patch: Patch) -> Tensor:
@@ -180,7 +174,8 @@ class Song(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
-        self.tracks = nn.ModuleDict({track.name: track for track in tracks})
+        self.tracks = {track.name: track for track in tracks}
+        self.lines = nn.ModuleList(tracks)
         self.mastering = mastering
         self.start = start
         self.length = length
@@ -216,7 +211,7 @@ class Song(nn.Module):
         wide = self._widen(window)
         cut = window or wide
         mix = torch.zeros(patch.batch, 2, round(wide.length * self.sample_rate))
-        for track in self.each_track():
+        for track in self.tracks.values():
             audio = mix
             for stage, audio in track.stems(patch, wide):
                 yield track.name, stage, self._cut(audio, wide, cut)
@@ -248,25 +243,19 @@ class Song(nn.Module):
 
     def _mix(self, patch: Patch, window: Window) -> Tensor:
         mix: Tensor | None = None
-        for track in self.each_track():
+        for track in self.tracks.values():
             audio = track(patch, window)
             mix = audio if mix is None else mix + audio
         if mix is None:
             mix = torch.zeros(patch.batch, 2, round(window.length * self.sample_rate))
         return mix
 
-    def each_track(self) -> Iterator[Track]:
-        """The tracks in order."""
-        for track in self.tracks.values():
-            if isinstance(track, Track):
-                yield track
-
     def blocks(self) -> dict[str, Block]:
         """Every block of the song by its path in the patch, in the order of the line."""
         blocks: dict[str, Block] = {}
-        for track in self.each_track():
+        for track in self.tracks.values():
             blocks.update(track.members())
-        blocks.update(self.mastering.members())
+        blocks.update(self.mastering.members)
         return blocks
 
     def _widen(self, window: Window | None) -> Window:

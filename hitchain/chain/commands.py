@@ -123,9 +123,7 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say) 
     return result
 
 
-def _ascend(
-    ascent: Ascent, folder: Path, rating: float, every: float, interrupted: Callable[[], bool]
-) -> None:
+def _ascend(ascent: Ascent, folder: Path, rating: float, every: float, interrupted: Callable[[], bool]) -> None:
     """Step until the climb stops, writing history and checkpoints as it goes."""
     _write_history(folder, ascent.state.history)
     saved = time.monotonic()
@@ -240,7 +238,7 @@ def seconds(value: Any, where: str) -> float | None:
     if value is None:
         return None
     text = str(value).strip().lower()
-    scale = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], None)
+    scale = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:])
     try:
         limit = float(text[:-1]) * scale if scale else float(text)
     except ValueError:

@@ -47,7 +47,7 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def prepare(command: str, overrides: Sequence[str]) -> list[str]:
-    """Overrides as Hydra takes them: choices checked, values as `++key=value`, and the one-track song where it is meant.
+    """Overrides as Hydra takes them: choices checked, values as `++key=value`, the one-track song where meant.
 
     Naming a stage without a track (`instrument=subtractive`, `notes.file=tune.mid`) means the one-track song.
     """
@@ -139,6 +139,7 @@ def _compose(command: str, overrides: Sequence[str]) -> Config:
     from omegaconf.errors import OmegaConfBaseException
 
     running = GlobalHydra.instance().hydra  # a multirun job is itself inside Hydra: give it back afterwards
+    GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(FOLDER), version_base="1.3", job_name=command):
             composed = OmegaConf.to_container(hydra.compose(command, list(overrides)), resolve=True)
@@ -183,7 +184,14 @@ def _check_type(value: Any, default: Any, where: str) -> None:
         return
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return
-    wanted = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a group of keys"}
+    wanted = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "a group of keys",
+    }
     example = "" if isinstance(default, dict) else f", like {default!r}"
     raise UserError(f"{where}={value!r} should be {wanted.get(type(default), type(default).__name__)}{example}.")
 
@@ -197,7 +205,9 @@ def _check_block(value: Any, where: str) -> None:
         known = [parameter.name for parameter in registry.get(value["block"]).parameters]
         known += [option for option in registry.options(value["block"]) if option != "tempo"]
         if key not in known:
-            raise UserError(f"unknown key '{where}.{key}': block '{value['block']}' has no '{key}'; {nearest(key, known)}")
+            raise UserError(
+                f"unknown key '{where}.{key}': block '{value['block']}' has no '{key}'; {nearest(key, known)}"
+            )
 
 
 def knobs_and_options(block: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:

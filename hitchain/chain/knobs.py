@@ -106,7 +106,9 @@ class Knobs:
             if isinstance(knob.parameter, Choice):
                 columns = slice(knob.first, knob.first + knob.size)
                 weights = torch.softmax(z[:, columns], dim=-1)
-                positions = torch.cat([positions[:, : knob.first], weights, positions[:, knob.first + knob.size :]], dim=-1)
+                positions = torch.cat(
+                    [positions[:, : knob.first], weights, positions[:, knob.first + knob.size :]], dim=-1
+                )
         return positions
 
     def vary(self, z: Tensor, batch: int, spread: float, generator: torch.Generator) -> Tensor:
@@ -157,7 +159,7 @@ def _size(parameter: Parameter | Choice, song: Song, path: str) -> int:
     if isinstance(parameter, Choice):
         return len(parameter.options)
     if parameter.per_note:
-        for track in song.each_track():
-            if path in track.performer.paths:
+        for track in song.tracks.values():
+            if path in dict(track.performer.members):
                 return track.notes.count
     return 1

@@ -1,4 +1,4 @@
-"""The objective: what the ascent climbs. The mean rating of the climbed members, and weighted terms that hold it down."""
+"""The objective: what the ascent climbs. The mean rating of the climbed members, and terms that hold it down."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Objective:
     """
 
     def __init__(
-        self, climbed: Sequence[Judge], heldout: Judge | None = None, neutral: float = 0.5, bounds: float = 0.05
+        self, climbed: Sequence[Judge], heldout: Judge | None = None, neutral: float = 3.0, bounds: float = 0.05
     ) -> None:
         if not climbed:
             raise ValueError("an objective needs at least one rater to climb")

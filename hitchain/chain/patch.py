@@ -86,7 +86,10 @@ def save(path: str | os.PathLike[str], patch: Patch, blocks: Mapping[str, Block]
     if patch.batch != 1:
         raise ValueError(f"a file holds one candidate; take patch.item(i) of these {patch.batch}")
     entries = {
-        where: {"block": block.name, "settings": {p.name: _to_json(p, patch.settings[where][p.name]) for p in block.parameters}}
+        where: {
+            "block": block.name,
+            "settings": {p.name: _to_json(p, patch.settings[where][p.name]) for p in block.parameters},
+        }
         for where, block in blocks.items()
     }
     write_json(path, {"format": FORMAT, "version": VERSION, "song": song, "seed": patch.seed, "blocks": entries})
@@ -155,4 +158,3 @@ def _to_json(parameter: Parameter | Choice, value: Tensor) -> float | str | list
     if numbers.ndim == 0:
         return float(numbers.clamp(parameter.low, parameter.high))
     return [float(number) for number in numbers.clamp(parameter.low, parameter.high)]
-

@@ -48,7 +48,7 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
 
 def check_space(folder: Path, song: Song) -> None:
     """Raise `UserError` where the disk has no room for the stems of `song` (float32, stereo at worst)."""
-    stems = sum(len(STAGES) - 1 for _ in song.each_track()) + 3
+    stems = sum(len(STAGES) - 1 for _ in song.tracks.values()) + 3
     needed = stems * round(song.length * song.sample_rate) * 8
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -75,7 +75,7 @@ def write_audio(folder: Path, song: Song, patch: Patch, subtype: str = "FLOAT") 
 
 def write_notes(path: Path, song: Song, patch: Patch) -> None:
     """Write the notes as the patch has them played, a track for each track."""
-    parts = [replace(track.part, name=track.name, notes=track.perform(patch)) for track in song.each_track()]
+    parts = [replace(track.part, name=track.name, notes=track.perform(patch)) for track in song.tracks.values()]
     write_midi(path, parts, song.tempo_map, song.name)
 
 

@@ -47,7 +47,9 @@ def test_frozen_knobs_stay(demo: Song) -> None:
 
 
 def ascend(song: Song, steps: int, state: State | None = None, until: int | None = None) -> State:
-    ascent = Ascent(song, Objective([brightness], dullness), LEARN, Schedule(steps=steps, patience=99, **FAST), 7, state)
+    ascent = Ascent(
+        song, Objective([brightness], dullness), LEARN, Schedule(steps=steps, patience=99, **FAST), 7, state
+    )
     while not ascent.finished and (until is None or ascent.state.step < until):
         ascent.advance()
     return ascent.state

@@ -24,8 +24,8 @@ def test_stems_give_the_same_master_as_the_fused_line(demo: Song) -> None:
 
 def test_a_stem_through_the_next_stage_is_the_next_stem(demo: Song) -> None:
     rendered = demo.render()
-    for track in demo.each_track():
-        for before, stage in zip(STAGES[1:], track.line(), strict=False):
+    for track in demo.tracks.values():
+        for before, stage in zip(STAGES[1:], track.line, strict=False):
             with torch.no_grad():
                 again = stage(rendered[f"{track.name}/{before}"], demo.start)
             assert torch.equal(again, rendered[f"{track.name}/{stage.name}"])
@@ -33,7 +33,7 @@ def test_a_stem_through_the_next_stage_is_the_next_stem(demo: Song) -> None:
 
 def test_faders_sum_to_the_mix_and_the_mix_masters_to_the_master(demo: Song) -> None:
     rendered = demo.render()
-    faders = torch.stack([rendered[f"{track.name}/fader"] for track in demo.each_track()])
+    faders = torch.stack([rendered[f"{track.name}/fader"] for track in demo.tracks.values()])
     assert torch.allclose(faders.sum(dim=0), rendered["mix"], atol=1e-6)
     with torch.no_grad():
         assert torch.equal(demo.mastering(rendered["mix"], demo.start), rendered["master"])
@@ -71,7 +71,8 @@ def test_a_window_of_the_mix_is_that_stretch_of_the_whole(demo: Song) -> None:
     assert decibels_below(part - expected, expected) < -25
 
 
-def test_the_gradient_reaches_every_knob_of_the_song(demo: Song) -> None:
+def test_the_gradient_reaches_every_knob_of_the_song() -> None:
+    demo = Song.load("demo")
     knobs = Knobs(demo, demo.learn)
     z = knobs.unbounded(demo.start).requires_grad_(True)
     audio = demo(knobs.apply(z, demo.start))
@@ -90,7 +91,9 @@ def test_the_demo_frees_60_to_150_knobs() -> None:
 
 @pytest.mark.parametrize("rate", [8000, 22050, 48000, 192000])
 def test_other_sample_rates(rate: int) -> None:
-    song = Song.load("solo", overrides=[f"sample_rate={rate}", "song.length=1.5", "amp=tube", "cab=speaker", "mic=microphone"])
+    song = Song.load(
+        "solo", overrides=[f"sample_rate={rate}", "song.length=1.5", "amp=tube", "cab=speaker", "mic=microphone"]
+    )
     with torch.no_grad():
         audio = song(song.start)
     assert audio.shape == (1, 2, round(1.5 * rate))

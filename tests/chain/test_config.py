@@ -28,8 +28,8 @@ def test_effects_are_an_ordered_list() -> None:
 
 
 def test_a_knob_needs_no_entry_in_a_file() -> None:
-    song = Song.load("demo", overrides=["lead.amp.gain=17", "song.length=2.0"])
-    assert float(song.start.settings["lead.amp"]["gain"]) == 17.0
+    song = Song.load("demo", overrides=["lead.amp.drive=17", "song.length=2.0"])
+    assert float(song.start.settings["lead.amp"]["drive"]) == 17.0
 
 
 @pytest.mark.parametrize(

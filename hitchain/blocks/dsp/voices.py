@@ -1,10 +1,10 @@
 """Polyphony: every note a voice, computed over its own stretch of samples only, voices of like length together.
 
-    def voice(voices):                                    # some of the notes
-        time = voices.time(notes.onset)                   # (voices, span) [s] since each onset
-        return voices.of(gain)[:, None] * envelope(time) * ...
+def voice(voices):                                    # some of the notes
+    time = voices.time(notes.onset)                   # (voices, span) [s] since each onset
+    return voices.of(gain)[:, None] * envelope(time) * ...
 
-    audio = render(notes, sample_rate, tail, voice)       # (batch, 1, samples)
+audio = render(notes, sample_rate, tail, voice)       # (batch, 1, samples)
 """
 
 from __future__ import annotations

@@ -134,9 +134,7 @@ class Limiter(Block):
     def _gated(power: Tensor, hop: int) -> Tensor:
         return loudness.gated_loudness(loudness.mean_squares(power, hop))
 
-    def _solve(
-        self, measure: Callable[[Tensor], Tensor], target: Tensor, start: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _solve(self, measure: Callable[[Tensor], Tensor], target: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """The gain (batch,) [dB] at which `measure` is the target, and where that lies below the highest gain.
 
         `measure` rises with the gain, by 1 LU per dB at most and ever less as the limiter works: so a step of the error
