@@ -77,8 +77,7 @@ class Knobs:
         for knob in self.knobs:
             value = patch.settings[knob.path][knob.parameter.name].detach()
             if isinstance(knob.parameter, Choice):
-                weights = value.clamp_min(CHOICE_EDGE)
-                columns.append(torch.log(weights / weights.sum(dim=-1, keepdim=True)))
+                columns.append(torch.log(_softened(value)))
             else:
                 position = knob.parameter.to_unit(value).clamp(EDGE, 1.0 - EDGE)
                 columns.append(torch.logit(position).reshape(patch.batch, -1).expand(-1, knob.size))
@@ -130,6 +129,13 @@ class Knobs:
                 hard = torch.zeros_like(weights).scatter(-1, weights.argmax(dim=-1, keepdim=True), 1.0)
                 changes[knob.path, knob.parameter.name] = hard
         return patch.replace(changes)
+
+
+def _softened(weights: Tensor) -> Tensor:
+    """A choice's weights (batch, options) with each at least `CHOICE_EDGE`, at the cost of the strongest."""
+    raised = weights.clamp_min(CHOICE_EDGE)
+    excess = raised.sum(dim=-1, keepdim=True) - 1.0
+    return raised.scatter_add(-1, raised.argmax(dim=-1, keepdim=True), -excess)
 
 
 def matching(song: Song, patterns: Sequence[str]) -> set[str]:

@@ -38,7 +38,7 @@ def test_there_and_back(demo: Song) -> None:
     z = knobs.unbounded(demo.patch(batch=3, seed=5, spread=0.1, learn=["*"]))  # ends of ranges move inside
     patch = demo.start
     again = knobs.unbounded(knobs.apply(z, patch))
-    assert torch.allclose(z, again, atol=1e-3)
+    assert torch.allclose(knobs.positions(z), knobs.positions(again), atol=2e-3)
 
 
 @given(scale=st.floats(0.1, 40.0), seed=st.integers(0, 1000))
