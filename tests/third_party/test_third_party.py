@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 PACKAGE = Path(__file__).parent / "acme_tremolo"
 
@@ -59,6 +60,23 @@ print(json.dumps({"names": blocks.names("effects"), "level": tremolo(torch.ones(
     assert "effects/acme_tremolo" in found["names"]
     expected = 0.5 + 0.5 * np.cos(2 * np.pi * 5.0 * np.arange(200) / 1000)  # full depth: silence every 200 ms
     assert np.abs(np.array(found["level"]) - expected).max() < 1e-6
+
+
+def test_it_is_chosen_on_the_command_line_and_heard_in_its_stem(installed: dict[str, str], tmp_path: Path) -> None:
+    words = [
+        "effects=[acme_tremolo]",
+        "effects.acme_tremolo.rate=4",
+        "effects.acme_tremolo.depth=0.8",
+        "song.length=2.0",
+    ]
+    python(installed, "-m", "hitchain.cli", "render", f"out={tmp_path}", *words)
+    before, rate = soundfile.read(tmp_path / "stems" / "solo" / "1-instrument.wav")
+    after, _ = soundfile.read(tmp_path / "stems" / "solo" / "2-effects.wav")
+    expected = before * (1 - 0.8 * (1 - np.cos(2 * np.pi * 4 * np.arange(len(before)) / rate)) / 2)
+    assert np.abs(before).max() > 0.05
+    assert np.abs(after - expected).max() < 1e-5
+    listed = python(installed, "-m", "hitchain.cli", "blocks", "effects/acme_tremolo").stdout
+    assert "0.1 to 20 Hz" in listed
 
 
 def test_it_is_documented_and_certified_without_being_told_of(installed: dict[str, str]) -> None:

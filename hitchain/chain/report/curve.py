@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 800.0, 280.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 38.0
 
 _SERIES = (
-    ("best", "best candidate, over the whole song"),
+    ("best", "best candidate, on the same windows"),
     ("rating", "mean of the candidates, on each step's window"),
     ("heldout", "held-out rater"),
 )
