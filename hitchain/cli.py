@@ -43,12 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"hitchain: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("hitchain: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        print(f"hitchain: {error}. What was finished is kept; choose another folder with out=FOLDER.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hitchain: interrupted", file=sys.stderr)
+        return 130
 
 
 def _dispatch(words: list[str]) -> int:

@@ -59,13 +59,13 @@ def render(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
 def optimize(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
     """Climb a rating through the knobs of a song, and render the best. Returns what stands in result.json."""
     if config.get("resume"):
-        return _resume(Path(config["resume"]), config, say)
+        return _resume(Path(config["resume"]), say)
     folder = Path(config["out"])
-    return _climb(folder, dict(config), None, say)
+    return _climb(folder, dict(config), None, say, begin=True)
 
 
-def _resume(folder: Path, config: Mapping[str, Any], say: Say) -> dict[str, Any]:
-    """Go on with the climb in a run folder, by its own config; only a longer `optimizer.steps` or `budget` is taken."""
+def _resume(folder: Path, say: Say) -> dict[str, Any]:
+    """Go on with the climb in a run folder, by its own config."""
     if not (folder / "config.yaml").is_file():
         raise UserError(f"resume={folder} is not a run folder: it has no config.yaml.")
     kept = configs.read(folder / "config.yaml")
@@ -73,16 +73,16 @@ def _resume(folder: Path, config: Mapping[str, Any], say: Say) -> dict[str, Any]
         raise UserError(f"resume={folder} is a run of '{kept.get('command')}'; only a climb (optimize) can be resumed.")
     if (folder / "result.json").is_file():
         raise UserError(f"resume={folder} has finished already; its result is in {folder / 'result.json'}.")
-    return _climb(folder, kept, checkpoint.load(folder), say)
+    return _climb(folder, kept, checkpoint.load(folder), say, begin=False)
 
 
-def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say) -> dict[str, Any]:
+def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, begin: bool) -> dict[str, Any]:
     subtype = run.checked_format(config)
     song = build(config)
     objective = objective_of(config)
     learn = config["learn"] if config.get("learn") is not None else song.learn
     ascent = Ascent(song, objective, patterns(learn), schedule_of(config), config["seed"], state)
-    if state is None and not config.get("resume"):
+    if begin:
         run.begin(folder, {"command": "optimize", **config})
     run.check_space(folder, song)
     say(f"climbing {len(ascent.knobs)} knobs of '{song.name}', {ascent.schedule.batch} candidates; {folder}")
