@@ -94,7 +94,8 @@ class Progress:
         rate = (self._step - self.initial) / seconds if seconds > 0 else 0.0
         parts = [f"{self.description}: {self.unit} {self._step}{of_total}", f"{seconds:.0f} s"]
         if rate > 0:
-            parts.append(f"{rate:.2f} {self.unit}s/s" if rate >= 0.1 else f"{1.0 / rate:.0f} s a {self.unit}")
+            plural = self.unit + ("es" if self.unit.endswith("ch") else "s")
+            parts.append(f"{rate:.2f} {plural}/s" if rate >= 0.1 else f"{1.0 / rate:.0f} s a {self.unit}")
         if self._fields:
             parts.append(self._shown_fields())
         print(", ".join(parts), file=self.stream, flush=True)

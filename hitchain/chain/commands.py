@@ -42,6 +42,7 @@ def render(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
     result = {
         "command": "render",
         "song": song.name,
+        "tracks": list(song.tracks),
         "seed": config["seed"],
         "sample_rate": song.sample_rate,
         "length": song.length,
@@ -95,6 +96,7 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
     result = {
         "command": "optimize",
         "song": song.name,
+        "tracks": list(song.tracks),
         "seed": config["seed"],
         "sample_rate": song.sample_rate,
         "length": song.length,

@@ -54,11 +54,12 @@ def read_run(folder: Path) -> Run:
     if not any((folder / name).is_file() for name in _SIGNS_OF_A_RUN):
         raise UserError(f"{folder} is not a run folder: it holds none of {', '.join(_SIGNS_OF_A_RUN)}.")
     problems: list[str] = []
+    result = _read_result(folder / "result.json", problems)
     return Run(
         folder=folder,
-        result=_read_result(folder / "result.json", problems),
+        result=result,
         history=_read_history(folder / "history.jsonl", problems),
-        stems=_find_stems(folder / "stems"),
+        stems=_in_order(_find_stems(folder / "stems"), result.get("tracks")),
         config=_read_text(folder / "config.yaml", problems),
         problems=problems,
     )
@@ -115,6 +116,12 @@ def _find_stems(folder: Path) -> dict[str, list[Stem]]:
         return {}
     tracks = {track.name: _stems_of(track) for track in sorted(folder.iterdir()) if track.is_dir()}
     return {name: stems for name, stems in tracks.items() if stems}
+
+
+def _in_order(stems: dict[str, list[Stem]], tracks: Any) -> dict[str, list[Stem]]:
+    """The tracks as the song has them, those it does not name last."""
+    known = [name for name in tracks if name in stems] if isinstance(tracks, list) else []
+    return {name: stems[name] for name in [*known, *(name for name in stems if name not in known)]}
 
 
 def _stems_of(track: Path) -> list[Stem]:
