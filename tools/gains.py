@@ -1,7 +1,7 @@
 """Print what several climbs gained: python tools/gains.py RUN_FOLDER ...
 
-    hitchain optimize --multirun seed=0,1,2,3,4 out=runs/seeds
-    python tools/gains.py runs/seeds/*
+Make the runs first: hitchain optimize --multirun seed=0,1,2,3,4 out=runs/seeds
+Then print them:     python tools/gains.py runs/seeds/?
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main(folders: list[str]) -> int:
         gains = [run[f"{name}_after"] - run[f"{name}_before"] for run in runs]
         spread = statistics.stdev(gains) if len(gains) > 1 else 0.0
         rose = sum(gain > 0 for gain in gains)
-        print(f"{title}: {statistics.mean(gains):+.3f} (standard deviation {spread:.3f}), rose in {rose} of {len(gains)}")
+        print(
+            f"{title}: {statistics.mean(gains):+.3f} (standard deviation {spread:.3f}), rose in {rose} of {len(gains)}"
+        )
     return 0
 
 

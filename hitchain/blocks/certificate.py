@@ -429,7 +429,8 @@ def _summary(row: Sequence[Gradient]) -> str:
         return f"**{failed[0].verdict}** at {failed[0].place} ({failed[0].error:.0e})"
     if any(gradient.verdict == "estimate" for gradient in row):
         return "estimate"
-    return f"exact ({max(gradient.error for gradient in row):.0e})"
+    compared = [gradient.error for gradient in row if gradient.verdict == "exact"]
+    return f"exact ({max(compared):.0e})" if compared else "flat"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

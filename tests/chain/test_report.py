@@ -187,7 +187,7 @@ class TestInABrowser:
             return {pointed, keyed: figure.querySelector('.tip div').textContent};""",
         )
         assert found["pointed"][0] == "step 40"  # type: ignore[index]
-        assert found["pointed"][1] == f"{0.32 + 0.23 * (1 - math.exp(-3)):.3f} best candidate, over the whole song"  # type: ignore[index]
+        assert found["pointed"][1] == f"{0.32 + 0.23 * (1 - math.exp(-3)):.3f} best candidate, on the same windows"  # type: ignore[index]
         assert found["keyed"] == "step 1"
 
     def test_a_bare_folder_opens_too(self, tmp_path: Path, browser: Browser) -> None:
