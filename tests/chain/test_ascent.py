@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hitchain.chain import Song, checkpoint, climb
+from hitchain.chain import Knobs, Song, Window, checkpoint, climb
 from hitchain.chain.ascent import Ascent, Schedule, State
 from hitchain.chain.objective import Objective
 from hitchain.errors import UserError
@@ -106,3 +106,18 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / checkpoint.NAME).write_bytes(damage)
     with pytest.raises(UserError, match="checkpoint"):
         checkpoint.load(tmp_path)
+
+
+def test_the_gradient_reaches_into_the_notes(solo: Song) -> None:
+    """Timing and velocity of each note that sounds, and the weight of each transposition."""
+    knobs = Knobs(solo, ["notes.timing", "notes.velocity", "notes.transpose"])
+    z = knobs.unbounded(solo.start).requires_grad_(True)
+    audio = solo(knobs.apply(z, solo.start), Window(1.0, 1.0))
+    (gradient,) = torch.autograd.grad(brightness(audio, 44100).sum(), z)
+    assert bool(torch.isfinite(gradient).all())
+    notes = solo.tracks["solo"].notes
+    sounding = int(((notes.onset > 1.0) & (notes.onset < 1.9)).sum())
+    assert sounding > 3
+    for knob in knobs.knobs:
+        alive = int((gradient[0, knob.first : knob.first + knob.size] != 0).sum())
+        assert alive >= (9 if knob.parameter.name == "transpose" else sounding), knob.name

@@ -1,0 +1,58 @@
+"""What a finished climb says of itself: the knobs that moved, the levels of the master, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hitchain.blocks.parameter import Choice
+from hitchain.chain.ascent import Climbed
+from hitchain.chain.knobs import Knobs
+from hitchain.chain.patch import Patch
+
+
+def warnings(before: Mapping[str, Any], after: Mapping[str, Any], climbed: Climbed) -> list[str]:
+    """What the reader of a result should know before believing it."""
+    said = []
+    gain = after["rating"] - before["rating"]
+    if gain <= 0:
+        said.append("the climb found nothing better than the starting patch")
+    elif after["heldout"] is not None and after["heldout"] - before["heldout"] < 0.25 * gain:
+        said.append("the gain does not transfer: the held-out rating rose by less than a quarter of it")
+    if len(climbed.knobs) > 150:
+        said.append(f"{len(climbed.knobs)} knobs were freed; past 150 the judge is more easily gamed")
+    return said
+
+
+def moved(knobs: Knobs, before: Patch, after: Patch) -> list[dict[str, Any]]:
+    """The freed knobs with old and new value, those first that moved most (as a share of their range)."""
+    rows = []
+    for knob in knobs.knobs:
+        old, new = (patch.settings[knob.path][knob.parameter.name][0].double() for patch in (before, after))
+        row: dict[str, Any] = {"path": knob.name}
+        if isinstance(knob.parameter, Choice):
+            distance = float((new - old).abs().sum() / 2)
+            row |= {"unit": "", "before": None, "after": None}
+            row |= {"before_text": knob.parameter.show(old.tolist()), "after_text": knob.parameter.show(new.tolist())}
+        else:
+            shift = knob.parameter.to_unit(new) - knob.parameter.to_unit(old)
+            distance = float(shift.abs().mean())
+            row |= {"unit": knob.parameter.unit, "before": float(old.mean()), "after": float(new.mean())}
+            note = " (mean over notes)" if knob.parameter.per_note else ""
+            row |= {"before_text": knob.parameter.show(float(old.mean())) + note}
+            row |= {"after_text": knob.parameter.show(float(new.mean())) + note}
+        rows.append(row | {"moved": distance})
+    return sorted(rows, key=lambda row: -row["moved"])
+
+
+def levels(master: Tensor, sample_rate: int) -> dict[str, float]:
+    """Integrated loudness [LUFS] and true peak [dBTP] of a master of batch 1."""
+    from hitchain.blocks.dsp.loudness import integrated_loudness, true_peak
+
+    with torch.no_grad():
+        loudness = float(integrated_loudness(master, sample_rate)[0])
+        peak = float(true_peak(master, sample_rate)[0])
+    return {"loudness": round(max(loudness, -200.0), 3), "true_peak": round(max(peak, -200.0), 3)}
