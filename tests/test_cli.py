@@ -75,6 +75,14 @@ def test_the_patch_renders_the_same_master_again(rendered: Path, tmp_path: Path)
     assert (rendered / "master.wav").read_bytes() == (tmp_path / "run" / "master.wav").read_bytes()
 
 
+def test_a_run_folder_loads_as_a_song(rendered: Path) -> None:
+    from hitchain.chain import Song
+
+    song = Song.load(rendered)
+    assert list(song.tracks) == ["lead", "bass", "chords", "drums"]
+    assert song.length == 2.0
+
+
 def test_stems_sum_to_the_mix(rendered: Path) -> None:
     mix, _ = soundfile.read(rendered / "mix.wav")
     faders = [soundfile.read(path)[0] for path in (rendered / "stems").glob("*/6-fader.wav")]
