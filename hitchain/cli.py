@@ -96,9 +96,12 @@ def _run(command: str, config: dict[str, object]) -> int:
 
         config["out"] = str(default_folder(command))
     if command == "train":
+        from hitchain.chain import config as configs
+        from hitchain.files import write_text
         from hitchain.rater.commands import train
 
         result = train({"rater": config["rater"], "out": config["out"]})
+        write_text(Path(str(config["out"])) / "config.yaml", configs.dump({"command": command, **config}))
         losses = f"validation loss {result['validation_loss']:.3f}, baseline {result['baseline_loss']:.3f}"
         print(f"rater    {config['out']}  ({losses})")
         return 0

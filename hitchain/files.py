@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -176,4 +177,6 @@ def _write(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
         with replacing(path) as temporary:
             write(temporary)
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
+        free = shutil.disk_usage(Path(path).parent).free
+        reason = "the disk is full" if free < 1_000_000 else str(error)
+        raise UserError(f"cannot write {path}: {reason}. Choose another folder with out=FOLDER.") from error

@@ -108,6 +108,22 @@ def test_optimize_leaves_the_whole_story(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["optimize", f"resume={folder}"]) == 2  # it has finished
 
 
+def test_a_rater_trained_on_ones_own_songs_can_rate_and_be_climbed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = ["path,plays,likes,artist"]
+    for index in range(12):
+        soundfile.write(tmp_path / f"{index}.wav", rng.normal(0, 0.1, (44100 * 2, 2)), 44100)
+        rows.append(f"{index}.wav,1000,{10 + 40 * index},artist {index % 6}")
+    (tmp_path / "songs.csv").write_text("\n".join(rows))
+    rater = tmp_path / "rater"
+    words = ["rater.epochs=1", "rater.crop_seconds=1.0", "rater.batch_size=4", "seed=3"]
+    assert main(["train", f"rater.manifest={tmp_path / 'songs.csv'}", f"out={rater}", *words]) == 0
+    assert json.loads((rater / "result.json").read_text())["seed"] == 3
+    assert main(["rate", str(tmp_path / "0.wav"), f"rater={rater}"]) == 0
+    climb = [f"objective.rater={rater}", "learn=[mastering.*]", f"out={tmp_path / 'run'}"]
+    assert main(["optimize", *climb, *SHORT, *QUICK]) == 0
+
+
 def test_multirun_makes_a_folder_for_each_job(tmp_path: Path) -> None:
     result = run("render", "--multirun", "seed=1,2", "instrument=additive,subtractive", f"out={tmp_path}", *SHORT)
     assert result.returncode == 0, result.stderr

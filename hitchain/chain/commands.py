@@ -35,8 +35,8 @@ def render(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
     subtype = run.checked_format(config)
     folder = Path(config["out"])
     song = build(config)
-    run.begin(folder, {"command": "render", **config})
     run.check_space(folder, song)
+    run.begin(folder, {"command": "render", **config})
     master = run.write_audio(folder, song, song.start, subtype)
     result = {
         "command": "render",
@@ -82,9 +82,9 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
     objective = objective_of(config)
     learn = config["learn"] if config.get("learn") is not None else song.learn
     ascent = Ascent(song, objective, patterns(learn), schedule_of(config), config["seed"], state)
+    run.check_space(folder, song)
     if begin:
         run.begin(folder, {"command": "optimize", **config})
-    run.check_space(folder, song)
     say(f"climbing {len(ascent.knobs)} knobs of '{song.name}', {ascent.schedule.batch} candidates; {folder}")
     before = _before(folder, song, objective)
     with _interruptible() as interrupted:

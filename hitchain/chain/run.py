@@ -50,7 +50,8 @@ def check_space(folder: Path, song: Song) -> None:
     """Raise `UserError` where the disk has no room for the stems of `song` (float32, stereo at worst)."""
     stems = sum(len(STAGES) - 1 for _ in song.tracks.values()) + 3
     needed = stems * round(song.length * song.sample_rate) * 8
-    free = shutil.disk_usage(folder).free
+    there = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise UserError(
             f"not enough room in {folder}: up to {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free. "

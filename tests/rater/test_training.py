@@ -51,6 +51,9 @@ def test_the_configuration_file_holds_the_same_keys_and_values() -> None:
     path = Path(hitchain.__file__).parent / "conf" / "rater" / "popularity.yaml"
     values = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert values.pop("manifest") is None
+    for shared in ("seed", "device"):  # keys of every command, filled in by it
+        assert values[shared] == f"${{{shared}}}"
+        values[shared] = getattr(TrainSettings(), shared)
     assert TrainSettings.from_mapping(values) == TrainSettings()
     assert set(values) == set(TrainSettings.__dataclass_fields__)
 
