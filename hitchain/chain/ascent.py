@@ -149,12 +149,18 @@ class Ascent:
                 f"the checkpoint holds {self.state.z.shape[-1]} knob values; this song and `learn` have "
                 f"{self.knobs.size}."
             )
+        self._to(start.device)
         self._started = time.monotonic() - self.state.seconds
 
     def _begin(self, start: Tensor) -> State:
         generator = torch.Generator().manual_seed(self.seed)
         z = self.knobs.vary(start, self.schedule.batch, self.schedule.spread, generator)
         return State(z=z, mean=torch.zeros_like(z), square=torch.zeros_like(z), best=start.clone())
+
+    def _to(self, device: torch.device) -> None:
+        """The state, which a checkpoint gives on the CPU, to where the song is."""
+        for key in State.TENSORS:
+            setattr(self.state, key, getattr(self.state, key).to(device))
 
     @property
     def finished(self) -> bool:

@@ -84,7 +84,15 @@ def build(config: Mapping[str, Any]) -> Song:
     )
     if config.get("patch"):
         built.start = patches.load(config["patch"], blocks, built.start)
-    return built.to(_device(config))
+    return _move(built, _device(config))
+
+
+def _move(song: Song, device: torch.device) -> Song:
+    """The song on a device: its blocks' buffers, its notes and its starting patch."""
+    song.start = song.start.map(lambda value: value.to(device))
+    for track in song.tracks.values():
+        track.notes = track.notes.to(device=device)
+    return song.to(device)
 
 
 @dataclass(frozen=True)

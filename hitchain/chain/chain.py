@@ -210,7 +210,7 @@ class Song(nn.Module):
         """
         wide = self._widen(window)
         cut = window or wide
-        mix = torch.zeros(patch.batch, 2, round(wide.length * self.sample_rate))
+        mix = self._silence(patch, wide)
         for track in self.tracks.values():
             audio = mix
             for stage, audio in track.stems(patch, wide):
@@ -242,13 +242,13 @@ class Song(nn.Module):
         return varied.with_first(self.start)
 
     def _mix(self, patch: Patch, window: Window) -> Tensor:
-        mix: Tensor | None = None
+        mix = self._silence(patch, window)
         for track in self.tracks.values():
-            audio = track(patch, window)
-            mix = audio if mix is None else mix + audio
-        if mix is None:
-            mix = torch.zeros(patch.batch, 2, round(window.length * self.sample_rate))
+            mix = mix + track(patch, window)
         return mix
+
+    def _silence(self, patch: Patch, window: Window) -> Tensor:
+        return torch.zeros(patch.batch, 2, round(window.length * self.sample_rate), device=patch.device)
 
     def blocks(self) -> dict[str, Block]:
         """Every block of the song by its path in the patch, in the order of the line."""

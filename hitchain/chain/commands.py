@@ -179,8 +179,9 @@ def objective_of(config: Mapping[str, Any]) -> Objective:
         if section[key] < 0:
             raise UserError(f"objective.{key}={section[key]} should be 0 or more.")
     names = section["rater"] if isinstance(section["rater"], list) else [section["rater"]]
-    climbed = [rater.load(str(name)) for name in names]
-    heldout = None if section["heldout"] is None else rater.load(str(section["heldout"]))
+    device = str(config["device"])
+    climbed = [rater.load(str(name)).to(device) for name in names]
+    heldout = None if section["heldout"] is None else rater.load(str(section["heldout"])).to(device)
     return Objective(climbed, heldout, float(section["neutral"]), float(section["bounds"]))
 
 

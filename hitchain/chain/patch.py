@@ -40,6 +40,14 @@ class Patch:
                 return value.shape[0]
         return 1
 
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        for values in self.settings.values():
+            for value in values.values():
+                return value.device
+        return torch.device("cpu")
+
     def of(self, path: str) -> dict[str, Tensor]:
         """The settings of the block at `path`, with its own seed under the reserved key."""
         return {**self.settings.get(path, {}), SEED: torch.tensor(block_seed(self.seed, path))}
@@ -122,7 +130,7 @@ def load(path: str | os.PathLike[str], blocks: Mapping[str, Block], base: Patch)
         if entry.get("block") == blocks[where].name:
             for key, value in from_data(blocks[where], entry["settings"], f"patch {path}: {where}").items():
                 if value.numel() in (1, base.settings[where][key].numel()) or value.ndim == 0:
-                    changes[where, key] = value.to(base.settings[where][key].dtype).unsqueeze(0)
+                    changes[where, key] = value.to(base.settings[where][key]).unsqueeze(0)
     return Patch(base.replace(changes).settings, seed)
 
 

@@ -99,3 +99,12 @@ def test_other_sample_rates(rate: int) -> None:
     assert audio.shape == (1, 2, round(1.5 * rate))
     assert bool(torch.isfinite(audio).all())
     assert float(audio.abs().max()) > 0.05
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_master() -> None:
+    here = Song.load("demo", overrides=["song.length=4.0"])
+    there = Song.load("demo", overrides=["song.length=4.0", "device=cuda"])
+    with torch.no_grad():
+        expected = here(here.start)
+        assert decibels_below(there(there.start).cpu() - expected, expected) < -60
