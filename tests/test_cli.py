@@ -106,6 +106,9 @@ def test_optimize_leaves_the_whole_story(tmp_path: Path, capsys: pytest.CaptureF
     assert f"{result['rating_after']:.3f}" in told
     assert main(["optimize", f"out={folder}", *SHORT, *QUICK]) == 2  # never over an earlier run
     assert main(["optimize", f"resume={folder}"]) == 2  # it has finished
+    (folder / "report.html").unlink()  # as if killed while the last file was written
+    assert main(["optimize", f"resume={folder}"]) == 0
+    assert (folder / "report.html").exists()
 
 
 def test_a_rater_trained_on_ones_own_songs_can_rate_and_be_climbed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hitchain.chain.objective import Objective
 from hitchain.chain.patch import Patch
 from hitchain.chain.result import levels, moved, warnings
 from hitchain.errors import UserError
-from hitchain.files import write_text, write_wav
+from hitchain.files import read_json, write_text, write_wav
 from hitchain.progress import Progress
 
 Say = Callable[[str], None]
@@ -71,6 +71,9 @@ def _resume(folder: Path, say: Say) -> dict[str, Any]:
     kept = configs.read(folder / "config.yaml")
     if kept.get("command") != "optimize":
         raise UserError(f"resume={folder} is a run of '{kept.get('command')}'; only a climb (optimize) can be resumed.")
+    if (folder / "result.json").is_file() and not (folder / "report.html").is_file():
+        say(f"report   {_report(folder, say)}")  # killed after all but the report was written
+        return dict(read_json(folder / "result.json", "result"))
     if (folder / "result.json").is_file():
         raise UserError(f"resume={folder} has finished already; its result is in {folder / 'result.json'}.")
     return _climb(folder, kept, checkpoint.load(folder), say, begin=False)
