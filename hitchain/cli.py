@@ -32,6 +32,13 @@ Keys of every command: seed, out (the run folder), sample_rate, device, song.
 `hitchain COMMAND --help` shows the config of a command; `hitchain --version` the version.
 """
 
+HELP = {
+    "rate": "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",
+    "blocks": "hitchain blocks [STAGE/NAME ...]",
+    "report": "hitchain report RUN_FOLDER",
+}
+"""What `hitchain COMMAND --help` prints for the commands that have no config."""
+
 COMMANDS = ("optimize", "render", "rate", "train", "blocks", "report")
 
 
@@ -74,6 +81,9 @@ def _dispatch(words: list[str]) -> int:
     }
     if command not in handlers:
         raise UserError(f"unknown command '{command}'; {nearest(command, COMMANDS)}")
+    if command in HELP and {"-h", "--help"} & set(rest):
+        print(f"usage: {HELP[command]}")
+        return 0
     return handlers[command](rest)
 
 
@@ -145,7 +155,7 @@ def _multirun(command: str, words: list[str]) -> int:
 
 
 def _rate(words: list[str]) -> int:
-    """hitchain rate FILE ... [rater=appeal]"""
+    """Rate sound files."""
     import yaml
 
     from hitchain.rater.commands import rate
@@ -154,13 +164,15 @@ def _rate(words: list[str]) -> int:
     pairs = (word.split("=", 1) for word in words if word not in files)
     for row in rate(files, {key: yaml.safe_load(value) for key, value in pairs}):
         others = {**row["members"], "held out": row["heldout"]} if "heldout" in row else row["members"]
+        if "popularity" in row:
+            others["popularity"] = row["popularity"]
         told = "  ".join(f"{name} {value:.3f}" for name, value in others.items())
         print(f"{row['rating']:.3f}  {row['path']}  ({told})")
     return 0
 
 
 def _blocks(words: list[str]) -> int:
-    """hitchain blocks [NAME ...]"""
+    """List blocks."""
     from hitchain.blocks import document
 
     print("\n".join(document.describe(word) for word in words) if words else document.table())
@@ -168,7 +180,7 @@ def _blocks(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    """hitchain report RUN_FOLDER"""
+    """Write the report of a finished run again."""
     from hitchain.chain.report import write_report
 
     if len(words) != 1:
