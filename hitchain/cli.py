@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hitchain.errors import UserError, nearest
 
@@ -136,7 +137,7 @@ def _multirun(command: str, words: list[str]) -> int:
         prepared.append(f"++out={default_folder(command)}")
 
     @hydra.main(config_path=str(configs.FOLDER), config_name=command, version_base="1.3")
-    def job(composed: object) -> None:
+    def job(composed: Any) -> None:
         settings = HydraConfig.get()
         config = configs.compose(command, [item.lstrip("+") for item in settings.overrides.task])
         config["out"] = str(Path(OmegaConf.select(composed, "out")) / str(settings.job.num))
