@@ -2,6 +2,7 @@
 # make test        every test; make test-fast leaves out the slow ones
 # make lint        ruff and mypy
 # make docs        write again the pages that are generated: docs/blocks.md, docs/certificate.md
+# make bench      the speed of ours and of the peers' packages: writes docs/benchmarks.md (installs the peers)
 # make clean       remove .venv and what tools leave behind
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs clean
+.PHONY: help demo test test-fast lint docs bench clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -35,6 +36,10 @@ lint: .venv/.installed-tests
 docs: .venv/.installed
 	$(BIN)/python -m hitchain.blocks.document --write docs/blocks.md
 	$(ONE_THREAD) $(BIN)/python -m hitchain.blocks.certificate --write docs/certificate.md
+
+bench: .venv/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
+	$(BIN)/python -m benchmarks --write docs/benchmarks.md
 
 # The package is installed in place, so that a change of its code needs no second installation.
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
