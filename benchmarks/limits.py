@@ -29,6 +29,17 @@ def fft_pair(audio: Tensor, n_fft: int, repeats: int) -> float:
     return time_of(backward(process, audio, {}), repeats)
 
 
+def short_transforms(rows: int, n_fft: int, repeats: int) -> float:
+    """[s] of real FFTs of overlapping frames already laid out, forward and backward."""
+    frames = torch.randn(rows, n_fft, requires_grad=True)
+
+    def run() -> None:
+        spectrum = torch.fft.rfft(frames)
+        torch.autograd.grad(spectrum, frames, torch.ones_like(spectrum))
+
+    return time_of(run, repeats)
+
+
 def memory_pass(audio: Tensor, repeats: int) -> float:
     """[s] to read the audio once and write as much."""
     out = torch.empty_like(audio)
@@ -53,15 +64,15 @@ def recursion(rows: int, samples: int, repeats: int) -> float:
 
 
 @numba.njit(nogil=True, fastmath=True)
-def _rotations(first: int, last: int, turn: Any, out: Any) -> None:
-    partials = turn.shape[1]
+def _rotations(first: int, last: int, cosine: Any, sine: Any, out: Any) -> None:
+    partials = cosine.shape[1]
     for row in range(first, last):
         real = np.ones(partials, dtype=np.float32)
         imaginary = np.zeros(partials, dtype=np.float32)
         for sample in range(out.shape[1]):
             total = np.float32(0.0)
             for k in range(partials):
-                c, s = turn[row, k, 0], turn[row, k, 1]
+                c, s = cosine[row, k], sine[row, k]
                 x, y = real[k], imaginary[k]
                 real[k] = c * x - s * y
                 imaginary[k] = s * x + c * y
@@ -71,10 +82,10 @@ def _rotations(first: int, last: int, turn: Any, out: Any) -> None:
 
 def sine_bank(voices: int, partials: int, samples: int, repeats: int) -> float:
     """[s] of bare sines by rotation: four multiplications for each partial and sample, voices on all threads."""
-    angle = np.random.default_rng(0).random((voices, partials))
-    turn = np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+    angle = np.random.default_rng(0).random((voices, partials), dtype=np.float32)
+    cosine, sine = np.cos(angle), np.sin(angle)
     out = np.empty((voices, samples), dtype=np.float32)
-    return time_of(lambda: over_rows(_rotations, voices, turn, out), repeats)
+    return time_of(lambda: over_rows(_rotations, voices, cosine, sine, out), repeats)
 
 
 def nearness(seconds: float, limit: float) -> str:

@@ -15,7 +15,7 @@ def test_a_row_reports_finite_measures() -> None:
     report = measure("compressor", repeats=1, seconds=0.05)
     assert report.ours.endswith("s)")
     assert report.lines
-    assert all(line.ratio is None or math.isfinite(line.ratio) and line.ratio > 0 for line in report.lines)
+    assert all(line.ratio is None or (math.isfinite(line.ratio) and line.ratio > 0) for line in report.lines)
     text = page.page([report], 1.0)
     assert report.title in text
     assert "bound by" in text

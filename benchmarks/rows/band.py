@@ -64,9 +64,7 @@ def band(repeats: int, seconds: float) -> Report:
         ours=f"{ours.show()}, {memory:.2f} GiB at most",
         lines=[
             Line("5 x real time, the candidates' seconds added up", "-", ours.real_time / 5.0, 1.0),
-            Line(
-                "5 x real time, the window's seconds counted once", "-", ours.real_time / BATCH / 5.0, 1.0
-            ),
+            Line("5 x real time, the window's seconds counted once", "-", ours.real_time / BATCH / 5.0, 1.0),
             Line("4 GB at most (ratio: 4 GB / ours)", "-", 4.0 / (memory * 1.073741824), 1.0),
         ],
         limit="an FFT pair for each track and two for mastering, six recursions; oscillators and rating left out",
@@ -82,18 +80,16 @@ def rating(repeats: int, seconds: float) -> Report:
     audio = music(BATCH, 2, seconds)
     length = BATCH * seconds
 
-    def frames(signal: torch.Tensor, _: object) -> torch.Tensor:
-        return judge.front_end(signal, SAMPLE_RATE)
-
     times = compare(
         [
             Contender("all", backward(lambda signal, _: judge(signal, SAMPLE_RATE), audio, {}), length),
             Contender("one", backward(lambda signal, _: single(signal, SAMPLE_RATE), audio, {}), length),
-            Contender("log-mel", backward(frames, audio, {}), length),
         ],
         repeats,
     )
-    networks = len(judge.networks)
+    networks, settings = len(judge.networks), judge.front_end.settings
+    n_fft = fft.fast_length(round(settings.window_seconds * SAMPLE_RATE))
+    bare = limits.short_transforms(2 * BATCH * round(seconds / settings.hop_seconds), n_fft, repeats)
     return Report(
         title=f"log-mel + rating network, {BATCH} x {seconds:g} s stereo",
         ours=f"one network {times['one'].show()}, all {networks} of appeal {times['all'].show()}",
@@ -101,6 +97,6 @@ def rating(repeats: int, seconds: float) -> Report:
             Line("100 x real time, one network", "-", times["one"].real_time / 100.0, 1.0),
             Line(f"no bar: all {networks} networks", "-", times["all"].real_time / 100.0),
         ],
-        limit="the log-mel front end alone, forward and backward",
-        near=limits.nearness(times["one"].seconds, times["log-mel"].seconds),
+        limit="the bare FFTs of the frames, forward and backward; filters and convolutions left out",
+        near=limits.nearness(times["one"].seconds, bare),
     )

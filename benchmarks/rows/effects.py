@@ -45,7 +45,9 @@ def equaliser(repeats: int, seconds: float) -> Report:
         ours=ours.show(),
         lines=[
             against(ours, times.get("dasp"), "dasp-pytorch", "5 x dasp-pytorch", 5.0, why_dasp),
-            against(ours, times.get("grafx"), "GRAFX (its default: a filter of 4000 taps)", "5 x GRAFX", 5.0, why_grafx),
+            against(
+                ours, times.get("grafx"), "GRAFX (its default: a filter of 4000 taps)", "5 x GRAFX", 5.0, why_grafx
+            ),
         ],
         limit="the FFT pair of the audio, forward and backward",
         near=limits.nearness(ours.seconds, bare),

@@ -91,8 +91,10 @@ def line(repeats: int, seconds: float) -> Report:
         ],
         limit="two FFT pairs, three recursions (compressor, and the limiter's two stages) and a dozen passes of memory",
         near=limits.nearness(ours.seconds, pairs + steps + passes),
-        notes=["The limiter also brings the loudness to its target, which its limit here leaves out. DiffVox is not on "
-               "PyPI."],
+        notes=[
+            "The limiter also brings the loudness to its target, which its limit here leaves out. DiffVox is not on "
+            "PyPI."
+        ],
     )
 
 

@@ -56,8 +56,8 @@ def reverb(repeats: int, seconds: float) -> Report:
         limit=f"the FFT pair over audio and tail ({tail:.1f} s), forward and backward",
         near=limits.nearness(ours.seconds, bare),
         notes=[
-            f"dasp-pytorch was given 1 x {DASP_SECONDS:g} s and ran once: it convolves with its {DECAY:g} s of noise in "
-            "the time domain, at a cost in proportion to the length.",
+            f"dasp-pytorch was given 1 x {DASP_SECONDS:g} s and ran once: it convolves with its {DECAY:g} s of noise "
+            "in the time domain, at a cost in proportion to the length.",
             "Ours is padded until its tail has fallen to -90 dB, FLAMO's by the 2 s of its response (-60 dB).",
         ],
     )
@@ -85,9 +85,7 @@ def _flamo(audio: Tensor, n_fft: int) -> Callable[[], None]:
 
     lines, lengths = len(DELAYS), torch.tensor(DELAYS)
     given: dict[str, Any] = {"nfft": n_fft, "requires_grad": True, "device": "cpu"}
-    delays = dsp.parallelDelay(
-        size=(lines,), max_len=max(DELAYS), nfft=n_fft, isint=True, fs=SAMPLE_RATE, device="cpu"
-    )
+    delays = dsp.parallelDelay(size=(lines,), max_len=max(DELAYS), nfft=n_fft, isint=True, fs=SAMPLE_RATE, device="cpu")
     delays.assign_value(delays.sample2s(lengths))
     attenuation = dsp.parallelGain(size=(lines,), **given)
     attenuation.map = map_gamma(lengths)
