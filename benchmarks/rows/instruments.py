@@ -44,9 +44,9 @@ def subtractive(repeats: int, seconds: float) -> Report:
         limit="the filter's recursion forward and backward, and some twenty passes over the voices' samples",
         near=limits.nearness(ours.seconds, steps + bytes_moved),
         notes=[
-            "torchsynth 1.0 imports `pytorch_lightning.core.lightning`, a module that has since been moved; it ran with "
-            "the new place under the old name. Its constructor refuses gradients as untested; they were switched on "
-            "after it. It has no filter."
+            "torchsynth 1.0 imports `pytorch_lightning.core.lightning`, a module that has since been moved; it ran "
+            "with the new place under the old name. Its constructor refuses gradients as untested; they were switched "
+            "on after it. It has no filter."
         ],
     )
 
