@@ -56,7 +56,9 @@ def _bar(times: dict[str, Timing], what: str, at_least: float, figure: float, wh
     bar = f"{at_least:g} x torchsynth, {named}"
     if f"their {what}" in times:
         return against(times[what], times[f"their {what}"], f"torchsynth Voice, {named}", bar, at_least)
-    return published(times[what], figure, f"torchsynth Voice, {named} ({why}; the issue's figure)", bar, at_least)
+    return published(
+        times[what], figure, f"torchsynth Voice, {named} ({why}; measured earlier on a 2-core machine)", bar, at_least
+    )
 
 
 def passes(block: blocks.Block, notes: Notes) -> tuple[Callable[[], None], Callable[[], None]]:

@@ -45,7 +45,9 @@ def reverb(repeats: int, seconds: float) -> Report:
     if "flamo" in times:
         flamo_line = against(ours, times["flamo"], "FLAMO, six lines", "20 x FLAMO", 20.0)
     else:
-        flamo_line = published(ours, 2.7, f"FLAMO, six lines ({why_flamo}; the issue's figure)", "20 x FLAMO", 20.0)
+        flamo_line = published(
+            ours, 2.7, f"FLAMO, six lines ({why_flamo}; measured earlier on a 2-core machine)", "20 x FLAMO", 20.0
+        )
     return Report(
         title=f"reverb (feedback delay network, {DECAY:g} s), {BATCH} x {seconds:g} s stereo",
         ours=ours.show(),
