@@ -81,7 +81,10 @@ def line(repeats: int, seconds: float) -> Report:
     pairs = limits.fft_pair(audio, n_fft, repeats) + limits.fft_pair(audio, short, repeats)
     steps = 6.0 * limits.recursion(BATCH, audio.shape[-1], repeats)
     passes = 12.0 * limits.memory_pass(audio, repeats)
-    figure = "DiffVox's EQ, compressor and feedback delay network (measured earlier on a 2-core machine, 12 s of mono; ours on the same: "
+    figure = (
+        "DiffVox's EQ, compressor and feedback delay network (measured earlier on a 2-core machine, 12 s of mono; "
+        "ours on the same: "
+    )
     return Report(
         title=f"EQ + compressor + reverb + limiter, {BATCH} x {length / BATCH:g} s stereo",
         ours=ours.show(),
