@@ -360,7 +360,7 @@ class _Hits:
         self.number = voices.of(played.kit.number)
         self.seconds = voices.of(seconds)
         self.velocity = self.of(played.notes.velocity)
-        self.since = voices.start.double() / self.sample_rate - voices.of(played.notes.onset).double()
+        self.since = voices.since(played.notes.onset)
         self.bands: Bands = bands(int(played.settings.get(SEED, 0)), self.sample_rate)
         loudness = to_gain(self.knob(level) + self.piece("level"))
         self.gain = loudness * self.velocity**1.5 * self.of(played.notes.mask)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+from synthesiser import cents_off, settings_of
 from torch import Tensor
 
 from hitchain.blocks.instruments.additive import Additive
@@ -15,36 +16,19 @@ RATE = 44100
 PURE = {"vibrato_depth": 0.0, "noise_level": -80.0, "sustain": 1.0, "velocity_to_brightness": 0.0, "damping": 0.0}
 
 
-def _settings(
-    synthesiser: Additive, batch: int = 1, dtype: torch.dtype = torch.float32, **values: float
-) -> dict[str, Tensor]:
-    settings = synthesiser.defaults(batch, dtype)
-    return settings | {name: torch.full((batch,), value, dtype=dtype) for name, value in values.items()}
-
-
-def _cents_off(audio: np.ndarray, frequency: float, rate: int) -> float:
-    """Pitch error from the phase that the partial at `frequency` gains between two windows half a second apart."""
-    time = np.arange(len(audio)) / rate
-    mixed = audio * np.exp(-2j * np.pi * frequency * time)
-    size, start = int(0.8 * rate), int(0.2 * rate)
-    window = scipy.signal.windows.kaiser(size, 12)
-    first, second = (np.sum(mixed[at : at + size] * window) for at in (start, start + rate // 2))
-    return float(1200 * np.log2(1 + np.angle(second / first) / (2 * np.pi * 0.5 * frequency)))
-
-
 @pytest.mark.parametrize("pitch", [28.0, 40.5, 60.0, 76.25, 88.0, 100.0])
 @pytest.mark.parametrize("rate", [8000, 44100])
 def test_in_tune_to_a_hundredth_of_a_cent(pitch: float, rate: int) -> None:
     synthesiser = Additive(rate)
-    audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.6), _settings(synthesiser, **PURE))[0, 0]
-    assert abs(_cents_off(audio.double().numpy(), 440 * 2 ** ((pitch - 69) / 12), rate)) < 0.01
+    audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.6), settings_of(synthesiser, **PURE))[0, 0]
+    assert abs(cents_off(audio.double().numpy(), 440 * 2 ** ((pitch - 69) / 12), rate)) < 0.01
 
 
 @pytest.mark.parametrize("pitch", [99.3, 111.3, 126.7])
 def test_no_energy_off_the_harmonics(pitch: float) -> None:
     """All partials equally strong: the worst case. The floor is the noise generator at its lowest, -80 dB."""
     synthesiser = Additive(RATE)
-    settings = _settings(synthesiser, **PURE, brightness=0.0, odd_even=0.0, inharmonicity=1e-6)
+    settings = settings_of(synthesiser, **PURE, brightness=0.0, odd_even=0.0, inharmonicity=1e-6)
     audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.5), settings)[0, 0, RATE // 2 :].double().numpy()
     power = np.abs(np.fft.rfft(audio * scipy.signal.windows.kaiser(len(audio), 20))) ** 2
     hertz = np.arange(len(power)) * RATE / len(audio)
@@ -57,17 +41,17 @@ def test_no_energy_off_the_harmonics(pitch: float) -> None:
 def test_partials_are_those_of_a_stiff_string() -> None:
     synthesiser = Additive(RATE, harmonics=12)
     stiffness = 1e-3
-    settings = _settings(synthesiser, **PURE, brightness=0.0, odd_even=0.0, inharmonicity=stiffness)
+    settings = settings_of(synthesiser, **PURE, brightness=0.0, odd_even=0.0, inharmonicity=stiffness)
     audio = synthesiser(Notes.of([0.0], [2.0], [57.0], length=1.6), settings)[0, 0].double().numpy()
     for k in (1, 5, 12):
         expected = 220 * k * np.sqrt((1 + stiffness * k**2) / (1 + stiffness))
-        assert abs(_cents_off(audio, expected, RATE)) < 0.01
+        assert abs(cents_off(audio, expected, RATE)) < 0.01
 
 
 def test_vibrato_swings_as_far_and_as_often_as_stated() -> None:
     synthesiser = Additive(RATE, harmonics=1)
     values = PURE | {"vibrato_depth": 50.0, "vibrato_rate": 4.0, "vibrato_delay": 10.0}
-    audio = synthesiser(Notes.of([0.0], [2.0], [81.0], length=1.6), _settings(synthesiser, **values))[0, 0]
+    audio = synthesiser(Notes.of([0.0], [2.0], [81.0], length=1.6), settings_of(synthesiser, **values))[0, 0]
     phase = np.unwrap(np.angle(scipy.signal.hilbert(audio.double().numpy())))[RATE // 2 : RATE // 2 + RATE + 200]
     cents = 1200 * np.log2((phase[200:] - phase[:-200]) * RATE / (200 * 2 * np.pi) / 880)  # 5 ms means
     assert cents.max() == pytest.approx(50.0, abs=1.0)
@@ -77,7 +61,7 @@ def test_vibrato_swings_as_far_and_as_often_as_stated() -> None:
 def test_level_is_what_the_knob_says_at_every_pitch() -> None:
     synthesiser = Additive(RATE)
     for pitch in (36.0, 60.0, 96.0):
-        audio = synthesiser(Notes.of([0.0], [1.0], [pitch], [1.0], length=1.0), _settings(synthesiser, **PURE))
+        audio = synthesiser(Notes.of([0.0], [1.0], [pitch], [1.0], length=1.0), settings_of(synthesiser, **PURE))
         assert 20 * torch.log10(audio[..., 4410:].square().mean().sqrt()) == pytest.approx(-18.0, abs=0.2)
 
 
@@ -94,7 +78,7 @@ def _performance(dtype: torch.dtype) -> Notes:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 def test_window_equals_that_stretch_of_the_whole(dtype: torch.dtype, tolerance: float) -> None:
     synthesiser = Additive(RATE)
-    settings = _settings(synthesiser, dtype=dtype, noise_level=-20.0, vibrato_depth=20.0)
+    settings = settings_of(synthesiser, dtype=dtype, noise_level=-20.0, vibrato_depth=20.0)
     notes = _performance(torch.float64)
     start = 30870 / RATE
     whole = synthesiser(notes, settings)[..., 30870 : 30870 + 22050]
@@ -109,7 +93,7 @@ def test_items_of_a_batch_are_independent() -> None:
     notes = _performance(torch.float32).expand(3)
     shift = torch.tensor([[0.0], [0.11], [-0.07]])
     notes = notes.with_(onset=notes.onset + shift, pitch=notes.pitch + 10 * shift)
-    settings = _settings(synthesiser, 3)
+    settings = settings_of(synthesiser, 3)
     settings["brightness"] = torch.tensor([-3.0, -10.0, -20.0])
     together = synthesiser(notes, settings)
     for item in range(3):
@@ -120,7 +104,7 @@ def test_items_of_a_batch_are_independent() -> None:
 
 def test_mask_is_a_weight_and_no_notes_are_silence() -> None:
     synthesiser = Additive(RATE)
-    settings = _settings(synthesiser)
+    settings = settings_of(synthesiser)
     notes = Notes.of([0.0], [0.2], [60], length=0.3)
     full = synthesiser(notes, settings)
     torch.testing.assert_close(synthesiser(notes.with_(mask=notes.mask * 0.3), settings), 0.3 * full)
@@ -133,7 +117,7 @@ def test_mask_is_a_weight_and_no_notes_are_silence() -> None:
 def test_same_bytes_every_time_and_other_noise_for_another_seed() -> None:
     synthesiser = Additive(RATE)
     notes = _performance(torch.float32)
-    settings = _settings(synthesiser, noise_level=-10.0)
+    settings = settings_of(synthesiser, noise_level=-10.0)
     first = synthesiser(notes, settings | {"seed": torch.tensor(1)})
     assert torch.equal(first, synthesiser(notes, settings | {"seed": torch.tensor(1)}))
     assert not torch.equal(first, synthesiser(notes, settings | {"seed": torch.tensor(2)}))
@@ -142,7 +126,7 @@ def test_same_bytes_every_time_and_other_noise_for_another_seed() -> None:
 @pytest.mark.parametrize("field", ["onset", "duration", "pitch", "velocity", "mask"])
 def test_gradient_reaches_the_notes(field: str) -> None:
     synthesiser = Additive(8000, harmonics=8)
-    settings = _settings(synthesiser, dtype=torch.float64)
+    settings = settings_of(synthesiser, dtype=torch.float64)
     onset, duration = [0.0137031, -0.0510417, 0.0713219], [0.0830171, 0.1200713, 0.0501234]
     notes = Notes.of(onset, duration, [60.3, 67.2, 45.1], [0.7, 0.5, 0.9], length=0.15, dtype=torch.float64)
     weights = torch.randn(1200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -157,7 +141,7 @@ def test_gradient_reaches_the_notes(field: str) -> None:
 
 def test_note_beyond_the_band_is_silent_not_wrong() -> None:
     synthesiser = Additive(8000)
-    settings = {name: value.requires_grad_() for name, value in _settings(synthesiser, noise_level=-80.0).items()}
+    settings = {name: value.requires_grad_() for name, value in settings_of(synthesiser, noise_level=-80.0).items()}
     audio = synthesiser(Notes.of([0.0], [0.1], [127.0], length=0.1), settings)
     assert audio.abs().max() < 1e-3
     audio.square().sum().backward()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+from synthesiser import cents_off, settings_of
 from torch import Tensor
 
 from hitchain.blocks.instruments.subtractive import Subtractive
@@ -26,23 +27,6 @@ OPEN = {
 """One bare oscillator (to be turned up) through an open filter."""
 
 
-def _settings(
-    synthesiser: Subtractive, batch: int = 1, dtype: torch.dtype = torch.float32, **values: float
-) -> dict[str, Tensor]:
-    settings = synthesiser.defaults(batch, dtype)
-    return settings | {name: torch.full((batch,), value, dtype=dtype) for name, value in values.items()}
-
-
-def _cents_off(audio: np.ndarray, frequency: float, rate: int) -> float:
-    """Pitch error from the phase that the partial at `frequency` gains between two windows half a second apart."""
-    time = np.arange(len(audio)) / rate
-    mixed = audio * np.exp(-2j * np.pi * frequency * time)
-    size, start = int(0.8 * rate), int(0.2 * rate)
-    window = scipy.signal.windows.kaiser(size, 12)
-    first, second = (np.sum(mixed[at : at + size] * window) for at in (start, start + rate // 2))
-    return float(1200 * np.log2(1 + np.angle(second / first) / (2 * np.pi * 0.5 * frequency)))
-
-
 def _hertz(pitch: float) -> float:
     return 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
 
@@ -51,7 +35,7 @@ def _hertz(pitch: float) -> float:
 @pytest.mark.parametrize("pitch", [28.3, 60.2, 99.7, 111.3])
 def test_no_energy_off_the_harmonics(oscillator: str, pitch: float) -> None:
     synthesiser = Subtractive(RATE)
-    settings = _settings(synthesiser, **OPEN | {oscillator: 1.0})
+    settings = settings_of(synthesiser, **OPEN | {oscillator: 1.0})
     audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.5), settings)[0, 0, RATE // 2 :].double().numpy()
     power = np.abs(np.fft.rfft(audio * scipy.signal.windows.kaiser(len(audio), 20))) ** 2
     hertz = np.arange(len(power)) * RATE / len(audio)
@@ -63,16 +47,16 @@ def test_no_energy_off_the_harmonics(oscillator: str, pitch: float) -> None:
 @pytest.mark.parametrize("pitch", [28.0, 40.5, 60.0, 76.25, 88.0, 100.0])
 def test_in_tune_to_a_hundredth_of_a_cent(pitch: float) -> None:
     synthesiser = Subtractive(RATE)
-    settings = _settings(synthesiser, **OPEN | {"saw": 1.0})
+    settings = settings_of(synthesiser, **OPEN | {"saw": 1.0})
     audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.6), settings)[0, 0].double().numpy()
-    assert abs(_cents_off(audio, _hertz(pitch), RATE)) < 0.01
+    assert abs(cents_off(audio, _hertz(pitch), RATE)) < 0.01
 
 
 def test_detune_is_in_cents() -> None:
     synthesiser = Subtractive(RATE)
     apart = {}
     for detune in (-30.0, 20.0):
-        settings = _settings(synthesiser, **OPEN | {"saw": 1.0, "second_oscillator": 1.0, "detune": detune})
+        settings = settings_of(synthesiser, **OPEN | {"saw": 1.0, "second_oscillator": 1.0, "detune": detune})
         audio = synthesiser(Notes.of([0.0], [2.0], [81.0], length=1.9), settings)[0, 0].double().numpy()
         power = np.abs(np.fft.rfft(audio * scipy.signal.windows.kaiser(len(audio), 8), n=1 << 20))
         near = np.arange(len(power)) * RATE / (1 << 20)
@@ -93,7 +77,7 @@ def test_waveforms_are_the_textbook_ones() -> None:
         "sub": scipy.signal.square(np.pi * turns),
     }
     for oscillator, wave in ideal.items():
-        settings = _settings(synthesiser, **OPEN | {oscillator: 1.0, "pulse_width": 0.3})
+        settings = settings_of(synthesiser, **OPEN | {oscillator: 1.0, "pulse_width": 0.3})
         audio = synthesiser(Notes.of([0.0], [2.0], [57.0], [1.0], length=0.25), settings)[0, 0, 9600:].double().numpy()
         ours, theirs = (np.abs(np.fft.rfft(x * np.hanning(len(x)))) for x in (audio, wave))
         low = np.arange(len(ours)) * 5.0 < 5000.0
@@ -107,7 +91,7 @@ def test_filter_falls_by_its_slope(poles: int, fall: float) -> None:
     notes = Notes.of([0.0], [2.0], [36.0], length=1.5)
     levels = []
     for cutoff in (18000.0, 200.0):
-        settings = _settings(synthesiser, **OPEN | {"saw": 1.0, "cutoff": cutoff})
+        settings = settings_of(synthesiser, **OPEN | {"saw": 1.0, "cutoff": cutoff})
         audio = synthesiser(notes, settings)[0, 0, RATE // 2 :].double().numpy()
         power = np.abs(np.fft.rfft(audio * scipy.signal.windows.kaiser(len(audio), 12))) ** 2
         harmonics = np.round(np.array([16, 32]) * _hertz(36.0) * len(audio) / RATE).astype(int)
@@ -121,7 +105,7 @@ def test_filter_envelope_velocity_and_key_open_the_filter() -> None:
     base = OPEN | {"saw": 1.0, "cutoff": 300.0, "velocity_to_level": 0.0}
 
     def brightness(pitch: float = 60.0, velocity: float = 0.5, **values: float) -> float:
-        settings = _settings(synthesiser, **base | values)
+        settings = settings_of(synthesiser, **base | values)
         audio = synthesiser(Notes.of([0.0], [1.0], [pitch], [velocity], length=0.5), settings)[0, 0]
         power = torch.fft.rfft(audio).abs().square()
         return float((power * torch.arange(len(power))).sum() / power.sum()) * 2.0 / _hertz(pitch)
@@ -145,7 +129,7 @@ def _performance(dtype: torch.dtype) -> Notes:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 def test_window_equals_that_stretch_of_the_whole(dtype: torch.dtype, tolerance: float) -> None:
     synthesiser = Subtractive(RATE)
-    settings = _settings(synthesiser, dtype=dtype, noise=0.1, vibrato_depth=20.0)
+    settings = settings_of(synthesiser, dtype=dtype, noise=0.1, vibrato_depth=20.0)
     notes = _performance(torch.float64)
     start, pre_roll = 30870, 4410  # what the filter remembers has died away after 0.1 s
     whole = synthesiser(notes, settings)[..., start : start + 17640]
@@ -161,7 +145,7 @@ def test_items_of_a_batch_are_independent() -> None:
     notes = _performance(torch.float32).expand(3)
     shift = torch.tensor([[0.0], [0.11], [-0.07]])
     notes = notes.with_(onset=notes.onset + shift, pitch=notes.pitch + 10 * shift)
-    settings = _settings(synthesiser, 3)
+    settings = settings_of(synthesiser, 3)
     settings["cutoff"] = torch.tensor([300.0, 1000.0, 8000.0])
     together = synthesiser(notes, settings)
     for item in range(3):
@@ -172,7 +156,7 @@ def test_items_of_a_batch_are_independent() -> None:
 
 def test_mask_is_a_weight_and_no_notes_are_silence() -> None:
     synthesiser = Subtractive(RATE)
-    settings = _settings(synthesiser)
+    settings = settings_of(synthesiser)
     notes = Notes.of([0.0], [0.2], [60], length=0.3)
     full = synthesiser(notes, settings)
     torch.testing.assert_close(synthesiser(notes.with_(mask=notes.mask * 0.3), settings), 0.3 * full, atol=1e-6, rtol=0)
@@ -185,7 +169,7 @@ def test_mask_is_a_weight_and_no_notes_are_silence() -> None:
 def test_same_bytes_every_time_and_other_noise_for_another_seed() -> None:
     synthesiser = Subtractive(RATE)
     notes = _performance(torch.float32)
-    settings = _settings(synthesiser, noise=0.3)
+    settings = settings_of(synthesiser, noise=0.3)
     first = synthesiser(notes, settings | {"seed": torch.tensor(1)})
     assert torch.equal(first, synthesiser(notes, settings | {"seed": torch.tensor(1)}))
     assert not torch.equal(first, synthesiser(notes, settings | {"seed": torch.tensor(2)}))
@@ -194,7 +178,7 @@ def test_same_bytes_every_time_and_other_noise_for_another_seed() -> None:
 @pytest.mark.parametrize("field", ["onset", "duration", "pitch", "velocity", "mask"])
 def test_gradient_reaches_the_notes(field: str) -> None:
     synthesiser = Subtractive(8000)
-    settings = _settings(synthesiser, dtype=torch.float64)
+    settings = settings_of(synthesiser, dtype=torch.float64)
     onset, duration = [0.0137031, -0.0510417, 0.0713219], [0.0830171, 0.1200713, 0.0501234]
     notes = Notes.of(onset, duration, [60.3, 67.2, 45.1], [0.7, 0.5, 0.9], length=0.15, dtype=torch.float64)
     weights = torch.randn(1200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
