@@ -8,13 +8,15 @@ NoteBlock    notes  -> notes
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from hitchain.blocks.dsp import fft
+from hitchain.blocks.dsp import linear
 from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.parameter import SEED, Choice, Parameter, Settings
 from hitchain.errors import UserError, nearest
@@ -108,9 +110,12 @@ class LinearBlock(Block):
         """
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
-        tail = round(self.tail(settings) * self.sample_rate)
-        n_fft = fft.fast_length(audio.shape[-1] + tail)
-        return fft.apply_response(audio, self.response(settings, n_fft), n_fft)
+        return linear.apply_responses(audio, [self.as_response(settings)])
+
+    def as_response(self, settings: Settings) -> linear.Response:
+        """The block at these settings, as a filter that may be fused with others."""
+        tail = math.ceil(self.tail(settings) * self.sample_rate)
+        return linear.Response(partial(self.response, settings), tail)
 
 
 class Instrument(Block):

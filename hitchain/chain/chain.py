@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from hitchain.blocks.block import Block, Instrument, LinearBlock, NoteBlock
-from hitchain.blocks.dsp import fft
+from hitchain.blocks.dsp import linear
 from hitchain.blocks.notes.midi import Part
 from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.notes.tempo import TempoMap
@@ -115,8 +115,8 @@ class Track(nn.Module):
 
 def run(members: Iterable[tuple[str, Block]], audio: Tensor, patch: Patch) -> Tensor:
     """Audio through a row of blocks, with neighbouring linear blocks fused into one FFT pair."""
-    for linear, row in groupby(members, key=lambda member: isinstance(member[1], LinearBlock)):
-        if linear:
+    for fusible, row in groupby(members, key=lambda member: isinstance(member[1], LinearBlock)):
+        if fusible:
             audio = _run_fused(list(row), audio, patch)
         else:
             for path, block in row:
@@ -134,16 +134,11 @@ def _run_one(block: Block, audio: Tensor, patch: Patch, path: str) -> Tensor:
 
 
 def _run_fused(row: list[tuple[str, Block]], audio: Tensor, patch: Patch) -> Tensor:
-    """A row of linear blocks as the product of their responses, padded by all their tails."""
-    linear = [(block, patch.of(path)) for path, block in row if isinstance(block, LinearBlock)]
-    samples = audio.shape[-1]
-    tail = sum(block.tail(settings) * block.sample_rate for block, settings in linear)
-    n_fft = fft.fast_length(samples + round(tail))
-    response = None
-    for block, settings in linear:
-        factor = block.response(settings, n_fft)
-        response = factor if response is None else response * factor
-    return audio if response is None else fft.apply_response(audio, response, n_fft)
+    """A row of linear blocks as one filter. One alone may know a better way than its response."""
+    if len(row) == 1:
+        return _run_one(row[0][1], audio, patch, row[0][0])
+    responses = [block.as_response(patch.of(path)) for path, block in row if isinstance(block, LinearBlock)]
+    return linear.apply_responses(audio, responses)
 
 
 class Song(nn.Module):

@@ -53,3 +53,17 @@ def test_one_bin_is_a_gain() -> None:
 
 def test_frequencies_are_numpys() -> None:
     np.testing.assert_allclose(fft.frequencies(10, 48000, torch.zeros(1)), np.fft.rfftfreq(10, 1 / 48000), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shapes", [((1, 2), (2, 2)), ((2, 1), (2, 2)), ((2, 2), (1, 1)), ((2, 2), (2, 1))])
+@pytest.mark.parametrize("real", [False, True])
+def test_the_gradient_of_a_filter_is_that_of_differences(shapes: tuple[tuple[int, int], ...], real: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    audio = torch.randn(*shapes[0], 20, generator=generator, dtype=torch.float64, requires_grad=True)
+    kernel = torch.randn(*shapes[1], 9, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    def filtered(audio: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        response = fft.rfft(kernel, 32)
+        return fft.apply_response(audio, response.abs() if real else response, 32)
+
+    assert torch.autograd.gradcheck(filtered, (audio, kernel))
