@@ -1,13 +1,22 @@
-"""Parts of dynamics processors: detectors, time constants, the static curve."""
+"""Parts of dynamics processors (detectors, time constants, the static curve), and a whole compressor of them."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.dsp.recursion import ballistics
+from hitchain.blocks.dsp.threads import over_rows
+
+FLOOR = -120.0
+"""[dB] Peak level below which all counts as silence."""
+
+_SILENCE = math.pow(10.0, FLOOR / 20.0)
 
 
 def time_coefficient(milliseconds: Tensor, sample_rate: int) -> Tensor:
@@ -18,7 +27,7 @@ def time_coefficient(milliseconds: Tensor, sample_rate: int) -> Tensor:
     return -torch.expm1(-1000.0 / (milliseconds * sample_rate))
 
 
-def peak_level(audio: Tensor, floor: float = -120.0) -> Tensor:
+def peak_level(audio: Tensor, floor: float = FLOOR) -> Tensor:
     """The level at each sample, linked across channels: 20 log10 max over channels of |x|.
 
     Args:
@@ -101,3 +110,73 @@ def gain_reduction(
     """
     rise, fall = time_coefficient(attack, sample_rate), time_coefficient(release, sample_rate)
     return slope(ratio).unsqueeze(-1) * ballistics(overshoot(level, threshold, knee), rise, fall)
+
+
+def compress(
+    audio: Tensor,
+    threshold: Tensor,
+    ratio: Tensor,
+    knee: Tensor,
+    attack: Tensor,
+    release: Tensor,
+    makeup: Tensor,
+    mix: Tensor,
+    sample_rate: int,
+    parallel: bool | None = None,
+) -> Tensor:
+    """A compressor, linked across channels:
+
+        y = x (1 - mix + mix 10^((makeup - gain_reduction(peak_level(x), ...)) / 20))
+
+    On CPU one compiled pass forward and one back, which works the detector and the curve out anew instead of keeping
+    them; elsewhere (`parallel`) the composition of the functions it is made of.
+
+    Args:
+        audio: (batch, channels, samples).
+        threshold, knee, makeup: [dB]; ratio: >= 1; attack, release: time constants [ms]; mix: 0 to 1; each (batch,).
+        parallel: by default wherever `audio` is not on CPU.
+
+    Returns:
+        (batch, channels, samples). Differentiable once, in all.
+    """
+    if audio.numel() == 0:
+        return audio
+    if audio.device.type != "cpu" if parallel is None else parallel:
+        reduction = gain_reduction(peak_level(audio), threshold, ratio, knee, attack, release, sample_rate)
+        gain = to_gain(makeup.unsqueeze(-1) - reduction)
+        return audio * (1.0 + mix.unsqueeze(-1) * (gain - 1.0)).unsqueeze(1)
+    rise, fall = time_coefficient(attack, sample_rate), time_coefficient(release, sample_rate)
+    values = torch.stack([threshold, slope(ratio), knee, rise, fall, makeup, mix], dim=-1)
+    result: Tensor = _Compress.apply(audio, values.expand(len(audio), -1))  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Compress(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, values: Tensor) -> Tensor:
+        from hitchain.blocks.dsp import dynamics_kernels as kernels
+
+        output = torch.empty_like(audio, memory_format=torch.contiguous_format)
+        blocks = -(-audio.shape[-1] // kernels.BLOCK)
+        states = torch.empty(len(audio), blocks, dtype=torch.float64)
+        arrays = _arrays(audio, values.double())
+        over_rows(kernels.compress_forward, len(audio), *arrays, _SILENCE, *_arrays(output, states))
+        ctx.save_for_backward(audio, values, states)
+        return output
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        from hitchain.blocks.dsp import dynamics_kernels as kernels
+
+        audio, values, states = ctx.saved_tensors
+        grad_audio = torch.empty_like(audio, memory_format=torch.contiguous_format)
+        grad_values = torch.empty(values.shape, dtype=torch.float64)
+        inputs = _arrays(audio, values.double())
+        results = _arrays(states, grad, grad_audio, grad_values)
+        over_rows(kernels.compress_backward, len(audio), *inputs, _SILENCE, *results)
+        return grad_audio, grad_values.to(values.dtype)
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

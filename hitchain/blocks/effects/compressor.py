@@ -8,7 +8,6 @@ from torch import Tensor
 
 from hitchain.blocks.block import Block
 from hitchain.blocks.dsp import dynamics
-from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 
@@ -41,11 +40,17 @@ class Compressor(Block):
     probe: ClassVar[dict[str, float]] = {"threshold": -24.0, "makeup": 3.0, "mix": 0.7}
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
-        if audio.shape[-1] == 0:
-            return audio
-        gain = to_gain(settings["makeup"].unsqueeze(-1) - self.reduction(audio, settings))
-        mix = settings["mix"].unsqueeze(-1)
-        return audio * (1.0 + mix * (gain - 1.0)).unsqueeze(1)
+        return dynamics.compress(
+            audio,
+            threshold=settings["threshold"],
+            ratio=settings["ratio"],
+            knee=settings["knee"],
+            attack=settings["attack"],
+            release=settings["release"],
+            makeup=settings["makeup"],
+            mix=settings["mix"],
+            sample_rate=self.sample_rate,
+        )
 
     def reduction(self, audio: Tensor, settings: Settings) -> Tensor:
         """What is taken away [dB, >= 0] at each sample, before makeup and mix: (batch, samples)."""

@@ -113,3 +113,27 @@ def test_time_constants_have_live_gradients(name: str) -> None:
     audio = torch.cat([tone(0.0, 0.05), tone(-30.0, 0.2)], dim=-1)
     (gradient,) = torch.autograd.grad(Compressor()(audio, settings).square().sum(), settings[name])
     assert float(gradient.abs()) > 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("attack", [0.5, 300.0])
+def test_compiled_and_composed_are_the_same(channels: int, attack: float) -> None:
+    """The compiled passes and the tensor operations of other devices, over several blocks of samples, with channels
+    that are equal here and there (and share the gradient), silence, and an attack faster and slower than the release:
+    equal to rounding in float64, values and gradients."""
+    generator = torch.Generator().manual_seed(0)
+    audio = torch.randn(2, channels, 2500, generator=generator, dtype=torch.float64)
+    audio[..., 500:600] = audio[:, :1, 500:600]
+    audio[..., 600:700] = 0.0
+    settings = {name: value.repeat(2) for name, value in settings_of(attack=attack, release=50.0, mix=0.7).items()}
+    leaves = [audio.requires_grad_(), *(value.requires_grad_() for value in settings.values())]
+    weight = torch.randn(audio.shape, generator=generator, dtype=torch.float64)
+
+    def both(parallel: bool) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        output = dynamics.compress(audio, **settings, sample_rate=RATE, parallel=parallel)
+        return output, torch.autograd.grad((weight * output).sum(), leaves)
+
+    (compiled, compiled_gradients), (composed, composed_gradients) = both(False), both(True)
+    torch.testing.assert_close(compiled, composed, rtol=1e-12, atol=1e-12)
+    for one, other in zip(compiled_gradients, composed_gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12 * float(other.abs().max()))
