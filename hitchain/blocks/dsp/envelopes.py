@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hitchain.blocks.dsp.threads import over_rows
+
 CURVE = math.log(100.0)
 """A decay is said to last until 1 % of its way is left: it follows exp(-CURVE x)."""
 
@@ -77,7 +79,8 @@ class _Adsr(torch.autograd.Function):
         ctx.sample_rate = sample_rate
         ctx.save_for_backward(*tensors)
         level = torch.empty(tensors[0].shape[0], span, dtype=dtype)
-        _compiled().adsr_forward(*map(_array, tensors), 1.0 / sample_rate, level.numpy())
+        arrays = map(_array, tensors)
+        over_rows(_compiled().adsr_forward, len(level), *arrays, 1.0 / sample_rate, level.numpy())
         return level
 
     @staticmethod
@@ -85,7 +88,8 @@ class _Adsr(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         gradients = torch.empty(6, upstream.shape[0], dtype=torch.float64)
         arrays = map(_array, ctx.saved_tensors)
-        _compiled().adsr_backward(*arrays, 1.0 / ctx.sample_rate, _array(upstream), gradients.numpy())
+        more = 1.0 / ctx.sample_rate, _array(upstream), gradients.numpy()
+        over_rows(_compiled().adsr_backward, len(upstream), *arrays, *more)
         return (*gradients, None, None, None)
 
 

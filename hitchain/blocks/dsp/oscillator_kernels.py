@@ -2,6 +2,8 @@
 
 Each voice is worked through by one thread in a fixed order, so results do not depend on the number of threads.
 Reassociation is allowed (sums in vector lanes, fused multiply-add): the compiler decides it once, so it repeats.
+Phases and tables are worked through in blocks of `BLOCK` samples that stay in the first-level cache; the kernels of
+whole voices call the block functions too.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -12,21 +14,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import float32, njit, prange, types
+from numba import float32, njit, types
 from numba.extending import overload
 
 FAST = {"reassoc", "contract", "nsz"}
 SILENT = 1e-25  # a partial that has decayed this far is left out: it is far below rounding, and subnormals are slow
-RESTART = 64  # samples after which a rotation starts anew from its closed form, so that rounding does not grow
+BLOCK = 64  # samples after which a rotation starts anew from its closed form, so that rounding does not grow
 
 
-def _sine_quarter(x):
+def sine_quarter(x):
     """sin(2 pi x) for |x| <= 1/4."""
     return math.sin(2.0 * math.pi * x)
 
 
-@overload(_sine_quarter, inline="always")
-def _overload_sine_quarter(x):
+@overload(sine_quarter, inline="always")
+def _overloadsine_quarter(x):
     """Odd polynomials: degree 9, least maximum error (4e-9), in single precision; Taylor's degree 21 in double."""
     if x == types.float32:
         c1, c3, c5 = float32(6.28318516009), float32(-41.3416550313), float32(81.6010040634)
@@ -48,7 +50,7 @@ def _overload_sine_quarter(x):
     return double
 
 
-@njit(cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def _frame(phase, offset, hop, frame, weight, turned):
     """Prepare the samples of one frame: their place between the frame's ends, and their turns since its first sample.
 
@@ -66,11 +68,11 @@ def _frame(phase, offset, hop, frame, weight, turned):
     return first, last - first, base
 
 
-@njit(parallel=True, cache=True, fastmath=FAST)
-def bank_forward(phase, ratio, amplitude, decay, offset, hop, top, audio):
+@njit(cache=True, nogil=True, fastmath=FAST)
+def bank_forward(first_voice, last_voice, phase, ratio, amplitude, decay, offset, hop, top, audio):
     """audio[v, n] = sum over k of the partial's level at n * sin(2 pi ratio[v, k] * phase[v, n])."""
     half = amplitude.dtype.type(0.5)
-    for v in prange(phase.shape[0]):
+    for v in range(first_voice, last_voice):
         weight, turned = np.empty(hop + 1, amplitude.dtype), np.empty(hop + 1, amplitude.dtype)
         total = np.empty(hop + 1, amplitude.dtype)
         frame = int(np.floor(offset[v]))
@@ -91,7 +93,7 @@ def bank_forward(phase, ratio, amplitude, decay, offset, hop, top, audio):
                     x = start + r * turned[i]
                     x -= np.floor(x + half)
                     size = abs(x)
-                    sine = _sine_quarter(min(size, half - size))
+                    sine = sine_quarter(min(size, half - size))
                     total[i] += (sine if x >= 0 else -sine) * (left + rise * weight[i])
                 level[k] *= fall[k]
             for i in range(count):
@@ -99,13 +101,27 @@ def bank_forward(phase, ratio, amplitude, decay, offset, hop, top, audio):
             frame += 1
 
 
-@njit(parallel=True, cache=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST)
 def bank_backward(
-    phase, ratio, amplitude, decay, offset, hop, top, upstream, d_phase, d_ratio, d_amplitude, d_decay, d_offset
+    first_voice,
+    last_voice,
+    phase,
+    ratio,
+    amplitude,
+    decay,
+    offset,
+    hop,
+    top,
+    upstream,
+    d_phase,
+    d_ratio,
+    d_amplitude,
+    d_decay,
+    d_offset,
 ):
     """The adjoint of `bank_forward`. The gradients must come in as zeros."""
     zero, quarter, half = amplitude.dtype.type(0.0), amplitude.dtype.type(0.25), amplitude.dtype.type(0.5)
-    for v in prange(phase.shape[0]):
+    for v in range(first_voice, last_voice):
         weight, turned = np.empty(hop + 1, amplitude.dtype), np.empty(hop + 1, amplitude.dtype)
         pull, push = np.empty(hop + 1, amplitude.dtype), np.empty(hop + 1, amplitude.dtype)
         frame = int(np.floor(offset[v]))
@@ -131,11 +147,11 @@ def bank_backward(
                     x = start + r * turned[i]
                     x -= np.floor(x + half)
                     size = abs(x)
-                    sine = _sine_quarter(min(size, half - size))
+                    sine = sine_quarter(min(size, half - size))
                     swing = pull[i] * (sine if x >= 0 else -sine)
                     total += swing
                     right += swing * weight[i]
-                    slope = pull[i] * (left + rise * weight[i]) * _sine_quarter(quarter - size)
+                    slope = pull[i] * (left + rise * weight[i]) * sine_quarter(quarter - size)
                     push[i] += r * slope
                     slopes += slope
                     paced += slope * turned[i]
@@ -151,100 +167,186 @@ def bank_backward(
         d_offset[v] = shift
 
 
-@njit(parallel=True, cache=True)
-def vibrato_forward(since, frequency, depth, rate, onset_rate, step, phase):
-    """phase[v, n] = frequency (t + depth * I(t)); see `oscillators.vibrato_phase`."""
-    voices, span = phase.shape
-    for v in prange(voices):
-        p = complex(0.0, 2.0 * math.pi * rate[v])
-        q = complex(-onset_rate[v], 2.0 * math.pi * rate[v])
-        over_p, over_q, turn_p, turn_q = 1.0 / p, 1.0 / q, np.exp(p * step), np.exp(q * step)
-        at_p, at_q = p, q
-        for n in range(span):
-            time = since[v] + n * step
-            if n % RESTART == 0:
-                at_p, at_q = np.exp(p * time), np.exp(q * time)
-            swing = ((at_p - 1.0) * over_p - (at_q - 1.0) * over_q).imag
-            phase[v, n] = frequency[v] * (time + depth[v] * swing)
-            at_p *= turn_p
-            at_q *= turn_q
+@njit(cache=True, nogil=True)
+def turning(rate, onset_rate, step, turn):
+    """The vibrato's rotation and fade within a block: turn[0] the cosines, turn[1] the sines, turn[2] the fade."""
+    for i in range(turn.shape[1]):
+        angle = 2.0 * math.pi * rate * step * i
+        turn[0, i], turn[1, i], turn[2, i] = math.cos(angle), math.sin(angle), math.exp(-onset_rate * step * i)
 
 
-@njit(parallel=True, cache=True)
-def vibrato_backward(since, frequency, depth, rate, onset_rate, step, upstream, d):
+@njit(cache=True, nogil=True, fastmath=FAST)
+def vibrato_block(begin, count, since, motion, step, turn, phase):
+    """phase[i] = frequency (t + depth * I(t)) of the samples begin + i, i < count; see `oscillators.vibrato_phase`.
+
+    With w the vibrato's angular rate, h its onset rate, e = exp(-h t), c = cos(w t) and s = sin(w t),
+    I = (1 - c) / w - (w (1 - e c) - h e s) / (h^2 + w^2).
+
+    Args:
+        motion: frequency, depth, rate, onset rate.
+        turn: (3, BLOCK) from `turning`.
+    """
+    frequency, depth, rate, h = motion
+    w = 2.0 * math.pi * rate
+    over_w, over_q = 1.0 / w, 1.0 / (h * h + w * w)
+    start = since + begin * step
+    c0, s0, e0 = math.cos(w * start), math.sin(w * start), math.exp(-h * start)
+    cosines, sines, fades = turn[0], turn[1], turn[2]
+    for i in range(count):
+        c, s, e = c0 * cosines[i] - s0 * sines[i], s0 * cosines[i] + c0 * sines[i], e0 * fades[i]
+        swing = (1.0 - c) * over_w - (w * (1.0 - e * c) - h * e * s) * over_q
+        phase[i] = frequency * (start + i * step + depth * swing)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST)
+def vibrato_block_backward(begin, count, since, motion, step, turn, upstream, sums):
+    """Add the block's part to the five sums over time from which `vibrato_gradients` makes the gradients."""
+    _, depth, rate, h = motion
+    w = 2.0 * math.pi * rate
+    over_w, over_q = 1.0 / w, 1.0 / (h * h + w * w)
+    start = since + begin * step
+    c0, s0, e0 = math.cos(w * start), math.sin(w * start), math.exp(-h * start)
+    cosines, sines, fades = turn[0], turn[1], turn[2]
+    d_time, times, d_swing, d_w, d_h = 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(count):
+        c, s, e = c0 * cosines[i] - s0 * sines[i], s0 * cosines[i] + c0 * sines[i], e0 * fades[i]
+        g, t = float(upstream[i]), start + i * step
+        steady, fading = (1.0 - c) * over_w, (w * (1.0 - e * c) - h * e * s) * over_q
+        d_time += g * (1.0 + depth * s * (1.0 - e))
+        times += g * t
+        d_swing += g * (steady - fading)
+        of_w = (1.0 - e * c) + t * e * (w * s - h * c) - 2.0 * w * fading
+        d_w += g * ((t * s - steady) * over_w - of_w * over_q)
+        d_h -= g * (e * (t * (w * c + h * s) - s) - 2.0 * h * fading) * over_q
+    sums[0] += d_time
+    sums[1] += times
+    sums[2] += d_swing
+    sums[3] += d_w
+    sums[4] += d_h
+
+
+@njit(cache=True, nogil=True)
+def vibrato_gradients(motion, sums):
+    """With respect to since, frequency, depth, rate and onset rate."""
+    frequency, depth = motion[0], motion[1]
+    return (
+        frequency * sums[0],
+        sums[1] + depth * sums[2],
+        frequency * sums[2],
+        frequency * depth * sums[3] * (2.0 * math.pi),
+        frequency * depth * sums[4],
+    )
+
+
+@njit(cache=True, nogil=True)
+def vibrato_forward(first, last, since, frequency, depth, rate, onset_rate, step, phase):
+    """See `oscillators.vibrato_phase`."""
+    span = phase.shape[1]
+    turn = np.empty((3, BLOCK))
+    for v in range(first, last):
+        motion = (frequency[v], depth[v], rate[v], onset_rate[v])
+        turning(rate[v], onset_rate[v], step, turn)
+        for begin in range(0, span, BLOCK):
+            end = min(begin + BLOCK, span)
+            vibrato_block(begin, end - begin, since[v], motion, step, turn, phase[v, begin:end])
+
+
+@njit(cache=True, nogil=True)
+def vibrato_backward(first, last, since, frequency, depth, rate, onset_rate, step, upstream, d):
     """The adjoint of `vibrato_forward`: d[:, v] with respect to since, frequency, depth, rate and onset_rate."""
-    voices, span = upstream.shape
-    for v in prange(voices):
-        p = complex(0.0, 2.0 * math.pi * rate[v])
-        q = complex(-onset_rate[v], 2.0 * math.pi * rate[v])
-        over_p, over_q, turn_p, turn_q = 1.0 / p, 1.0 / q, np.exp(p * step), np.exp(q * step)
-        at_p, at_q = p, q
-        d_time, d_swing, times, d_rate, d_onset_rate = 0.0, 0.0, 0.0, 0.0, 0.0
-        for n in range(span):
-            time = since[v] + n * step
-            if n % RESTART == 0:
-                at_p, at_q = np.exp(p * time), np.exp(q * time)
-            g = upstream[v, n]
-            of_p, of_q = (at_p - 1.0) * over_p, (at_q - 1.0) * over_q
-            slope_p, slope_q = (time * at_p - of_p) * over_p, (time * at_q - of_q) * over_q
-            d_time += g * (1.0 + depth[v] * (at_p - at_q).imag)
-            times += g * time
-            d_swing += g * (of_p - of_q).imag
-            d_rate += g * (slope_p - slope_q).real
-            d_onset_rate += g * slope_q.imag
-            at_p *= turn_p
-            at_q *= turn_q
-        d[0, v] = frequency[v] * d_time
-        d[1, v] = times + depth[v] * d_swing
-        d[2, v] = frequency[v] * d_swing
-        d[3, v] = frequency[v] * depth[v] * d_rate * (2.0 * math.pi)
-        d[4, v] = frequency[v] * depth[v] * d_onset_rate
+    span = upstream.shape[1]
+    turn, sums = np.empty((3, BLOCK)), np.empty(5)
+    for v in range(first, last):
+        motion = (frequency[v], depth[v], rate[v], onset_rate[v])
+        turning(rate[v], onset_rate[v], step, turn)
+        sums[:] = 0.0
+        for begin in range(0, span, BLOCK):
+            end = min(begin + BLOCK, span)
+            vibrato_block_backward(begin, end - begin, since[v], motion, step, turn, upstream[v, begin:end], sums)
+        gradients = vibrato_gradients(motion, sums)
+        for i in range(5):
+            d[i, v] = gradients[i]
 
 
-@njit(parallel=True, cache=True)
-def lookup_forward(tables, phase, ratio, audio):
-    """audio[v, n] += Catmull-Rom interpolation of tables[v] at ratio[v] * phase[v, n] turns. Sizes: powers of two."""
-    voices, span = phase.shape
-    size = tables.shape[1]
-    for v in prange(voices):
-        table = tables[v]
-        for n in range(span):
-            turns = ratio[v] * phase[v, n]
-            place = (turns - np.floor(turns)) * size
-            i = int(place)
-            w = tables.dtype.type(place - i)
-            a, b = table[(i - 1) & (size - 1)], table[i & (size - 1)]
-            c, d = table[(i + 1) & (size - 1)], table[(i + 2) & (size - 1)]
-            m, s = c - a, d - b
-            bend = (b - c) * 4 + m + s
-            audio[v, n] += b + w * (m + w * ((c - b) * 6 - 2 * m - s + w * bend)) / 2
+@njit(cache=True, nogil=True, fastmath=FAST)
+def lookup_block(count, table, phase, ratio, index, w, corners, audio):
+    """audio[i] += Catmull-Rom interpolation of the table at ratio * phase[i] turns. Its size is a power of two.
+
+    Leaves the places in `index` (int32) and `w`, and the four points round each in `corners` (4, BLOCK), for
+    `lookup_block_backward`.
+    """
+    size = len(table)
+    kind = table.dtype.type
+    for i in range(count):
+        turns = ratio * phase[i]
+        place = (turns - np.floor(turns)) * size
+        index[i] = np.int32(place)
+        w[i] = kind(place - index[i])
+    a, b, c, d = corners[0], corners[1], corners[2], corners[3]
+    for i in range(count):
+        at = index[i]
+        a[i], b[i] = table[(at - 1) & (size - 1)], table[at & (size - 1)]
+        c[i], d[i] = table[(at + 1) & (size - 1)], table[(at + 2) & (size - 1)]
+    two, six, half = kind(2.0), kind(6.0), kind(0.5)
+    for i in range(count):
+        rise, m, s = c[i] - b[i], c[i] - a[i], d[i] - b[i]
+        bend = m + s - (two + two) * rise
+        audio[i] += b[i] + w[i] * (m + w[i] * (rise * six - two * m - s + w[i] * bend)) * half
 
 
-@njit(parallel=True, cache=True)
-def lookup_backward(tables, phase, ratio, upstream, d_tables, d_phase, d_ratio):
+@njit(cache=True, nogil=True, fastmath=FAST)
+def lookup_block_backward(count, phase, ratio, index, w, corners, upstream, d_table, d_phase):
+    """Add to the gradients of the table and of the phase; returns that of the ratio. Overwrites the corners."""
+    size = len(d_table)
+    kind = d_table.dtype.type
+    a, b, c, d = corners[0], corners[1], corners[2], corners[3]
+    two, three, six, half = kind(2.0), kind(3.0), kind(6.0), kind(0.5)
+    turned = 0.0
+    for i in range(count):
+        x, g = w[i], upstream[i] * half
+        rise, m, s = c[i] - b[i], c[i] - a[i], d[i] - b[i]
+        bend = m + s - (two + two) * rise
+        pull = float(g * (m + x * (two * (rise * six - two * m - s) + three * x * bend))) * size
+        d_phase[i] += ratio * pull
+        turned += phase[i] * pull
+        square = x * x
+        cube = square * x
+        a[i] = g * (two * square - x - cube)
+        b[i] = g * (two - (two + three) * square + three * cube)
+        c[i] = g * (x + (two + two) * square - three * cube)
+        d[i] = g * (cube - square)
+    for i in range(count):
+        at = index[i]
+        d_table[(at - 1) & (size - 1)] += a[i]
+        d_table[at & (size - 1)] += b[i]
+        d_table[(at + 1) & (size - 1)] += c[i]
+        d_table[(at + 2) & (size - 1)] += d[i]
+    return turned
+
+
+@njit(cache=True, nogil=True)
+def lookup_forward(first, last, tables, phase, ratio, audio):
+    """See `oscillators.lookup`. The audio must come in as zeros."""
+    span = phase.shape[1]
+    index, w, corners = np.empty(BLOCK, np.int32), np.empty(BLOCK, tables.dtype), np.empty((4, BLOCK), tables.dtype)
+    for v in range(first, last):
+        for begin in range(0, span, BLOCK):
+            end = min(begin + BLOCK, span)
+            turns, block = phase[v, begin:end], audio[v, begin:end]
+            lookup_block(end - begin, tables[v], turns, ratio[v], index, w, corners, block)
+
+
+@njit(cache=True, nogil=True)
+def lookup_backward(first, last, tables, phase, ratio, upstream, d_tables, d_phase, d_ratio):
     """The adjoint of `lookup_forward`. The gradients must come in as zeros."""
-    voices, span = phase.shape
-    size = tables.shape[1]
-    for v in prange(voices):
-        table, d_table = tables[v], d_tables[v]
-        turned = 0.0
-        for n in range(span):
-            turns = ratio[v] * phase[v, n]
-            place = (turns - np.floor(turns)) * size
-            i = int(place)
-            w = tables.dtype.type(place - i)
-            ia, ib = (i - 1) & (size - 1), i & (size - 1)
-            ic, id_ = (i + 1) & (size - 1), (i + 2) & (size - 1)
-            a, b, c, d = table[ia], table[ib], table[ic], table[id_]
-            g = upstream[v, n] / 2
-            m, s = c - a, d - b
-            slope = m + w * (2 * ((c - b) * 6 - 2 * m - s) + 3 * w * ((b - c) * 4 + m + s))
-            pull = g * slope * size
-            d_phase[v, n] += ratio[v] * pull
-            turned += phase[v, n] * pull
-            square, cube = w * w, w * w * w
-            d_table[ia] += g * (-w + 2 * square - cube)
-            d_table[ib] += g * (2 - 5 * square + 3 * cube)
-            d_table[ic] += g * (w + 4 * square - 3 * cube)
-            d_table[id_] += g * (cube - square)
-        d_ratio[v] = turned
+    span = phase.shape[1]
+    index, w, corners = np.empty(BLOCK, np.int32), np.empty(BLOCK, tables.dtype), np.empty((4, BLOCK), tables.dtype)
+    discarded = np.empty(BLOCK, tables.dtype)
+    for v in range(first, last):
+        for begin in range(0, span, BLOCK):
+            end = min(begin + BLOCK, span)
+            turns, up, to_phase = phase[v, begin:end], upstream[v, begin:end], d_phase[v, begin:end]
+            lookup_block(end - begin, tables[v], turns, ratio[v], index, w, corners, discarded)
+            d_ratio[v] += lookup_block_backward(
+                end - begin, turns, ratio[v], index, w, corners, up, d_tables[v], to_phase
+            )

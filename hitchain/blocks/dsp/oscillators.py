@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hitchain.blocks.dsp.threads import over_rows
+
 TABLE_SIZE = 8192
 """Points of one waveform table."""
 
@@ -66,7 +68,8 @@ class _VibratoPhase(torch.autograd.Function):
         ctx.sample_rate = sample_rate
         ctx.save_for_backward(*tensors)
         phase = torch.empty(tensors[0].shape[0], span, dtype=torch.float64)
-        _compiled().vibrato_forward(*map(_array, tensors), 1.0 / sample_rate, phase.numpy())
+        arrays = map(_array, tensors)
+        over_rows(_compiled().vibrato_forward, len(phase), *arrays, 1.0 / sample_rate, phase.numpy())
         return phase
 
     @staticmethod
@@ -74,7 +77,8 @@ class _VibratoPhase(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         tensors = ctx.saved_tensors
         gradients = torch.empty(5, upstream.shape[0], dtype=torch.float64)
-        _compiled().vibrato_backward(*map(_array, tensors), 1.0 / ctx.sample_rate, _array(upstream), gradients.numpy())
+        arrays = (*map(_array, tensors), 1.0 / ctx.sample_rate, _array(upstream), gradients.numpy())
+        over_rows(_compiled().vibrato_backward, len(upstream), *arrays)
         return (*gradients, None, None)
 
 
@@ -132,7 +136,7 @@ class _HarmonicBank(torch.autograd.Function):
         ctx.hop = hop
         ctx.save_for_backward(*tensors, top)
         audio = torch.empty(tensors[0].shape, dtype=tensors[2].dtype)
-        _compiled().bank_forward(*map(_array, tensors), hop, _array(top), audio.numpy())
+        over_rows(_compiled().bank_forward, len(audio), *map(_array, tensors), hop, _array(top), audio.numpy())
         return audio
 
     @staticmethod
@@ -142,7 +146,8 @@ class _HarmonicBank(torch.autograd.Function):
         d_phase = torch.empty(upstream.shape, dtype=upstream.dtype)
         others = [torch.zeros(value.shape, dtype=value.dtype) for value in tensors[1:]]
         outputs = (gradient.numpy() for gradient in (d_phase, *others))
-        _compiled().bank_backward(*map(_array, tensors), ctx.hop, _array(top), _array(upstream), *outputs)
+        arrays = (*map(_array, tensors), ctx.hop, _array(top), _array(upstream), *outputs)
+        over_rows(_compiled().bank_backward, len(upstream), *arrays)
         return d_phase.double(), *others, None, None
 
 
@@ -195,7 +200,7 @@ class _Lookup(torch.autograd.Function):
     def forward(ctx: Any, tables: Tensor, phase: Tensor, ratio: Tensor) -> Tensor:
         ctx.save_for_backward(tables, phase, ratio)
         audio = torch.zeros(phase.shape, dtype=tables.dtype)
-        _compiled().lookup_forward(*map(_array, (tables, phase, ratio)), audio.numpy())
+        over_rows(_compiled().lookup_forward, len(audio), *map(_array, (tables, phase, ratio)), audio.numpy())
         return audio
 
     @staticmethod
@@ -204,7 +209,7 @@ class _Lookup(torch.autograd.Function):
         tables, phase, ratio = ctx.saved_tensors
         gradients = tuple(torch.zeros(value.shape, dtype=value.dtype) for value in (tables, phase, ratio))
         arrays = map(_array, (tables, phase, ratio, upstream))
-        _compiled().lookup_backward(*arrays, *(gradient.numpy() for gradient in gradients))
+        over_rows(_compiled().lookup_backward, len(upstream), *arrays, *map(_array, gradients))
         return gradients
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hitchain.blocks.dsp.threads import over_rows
+
 Output = Literal["low", "band", "high"]
 
 MIX: dict[str, tuple[float, float, float, float]] = {
@@ -81,20 +83,23 @@ def state_variable_scan(audio: Tensor, g: Tensor, damping: Tensor, output: Outpu
 class _StateVariable(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, audio: Tensor, g: Tensor, damping: Tensor, mix: tuple[float, ...]) -> Tensor:
+        kernels = _compiled()
         output = torch.empty(audio.shape, dtype=audio.dtype)
-        states = torch.empty(*audio.shape, 2, dtype=audio.dtype)
-        ctx.mix = np.array(mix, dtype=output.numpy().dtype)
-        ctx.save_for_backward(audio, g, damping, states)
-        _compiled().filter_forward(*map(_array, (audio, g, damping)), ctx.mix, output.numpy(), states.numpy())
+        blocks = -(-audio.shape[1] // kernels.BLOCK)
+        kept = torch.empty(audio.shape[0], blocks, 2, dtype=torch.float64)
+        ctx.mix = mix
+        ctx.save_for_backward(audio, g, damping, kept)
+        arrays = map(_array, (audio, g, damping))
+        over_rows(kernels.filter_forward, len(audio), *arrays, mix, output.numpy(), kept.numpy())
         return output
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        audio, g, damping, states = ctx.saved_tensors
+        audio, g, damping, kept = ctx.saved_tensors
         gradients = [torch.empty(value.shape, dtype=value.dtype) for value in (audio, g, damping)]
-        arrays = (*map(_array, (audio, g, damping)), ctx.mix, *map(_array, (states, upstream)))
-        _compiled().filter_backward(*arrays, *(gradient.numpy() for gradient in gradients))
+        arrays = (*map(_array, (audio, g, damping)), ctx.mix, *map(_array, (kept, upstream)))
+        over_rows(_compiled().filter_backward, len(audio), *arrays, *map(_array, gradients))
         return (*gradients, None)
 
 
