@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ COMMANDS = ("optimize", "render", "rate", "train", "blocks", "report")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0, 2 for the user's mistakes, 130 for an interrupt."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hitchain").setLevel(logging.INFO)
     try:
         return _dispatch(words)
     except UserError as error:

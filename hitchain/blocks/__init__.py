@@ -6,12 +6,13 @@
 
 from hitchain.blocks.block import Block, Instrument, LinearBlock, NoteBlock
 from hitchain.blocks.notes.notes import Notes
-from hitchain.blocks.parameter import SEED, Choice, Parameter, Settings
+from hitchain.blocks.parameter import SEED, START, Choice, Parameter, Settings
 from hitchain.blocks.registry import STAGES, create, get, names, options, register
 
 __all__ = [
     "SEED",
     "STAGES",
+    "START",
     "Block",
     "Choice",
     "Instrument",

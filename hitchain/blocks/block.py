@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hitchain.blocks.dsp import linear
 from hitchain.blocks.notes.notes import Notes
-from hitchain.blocks.parameter import SEED, Choice, Parameter, Settings
+from hitchain.blocks.parameter import SEED, START, Choice, Parameter, Settings
 from hitchain.errors import UserError, nearest
 
 
@@ -67,7 +67,7 @@ class Block(nn.Module):
         """Raise `UserError` where a parameter is unknown, missing, of a wrong shape, out of range or not finite."""
         known = {parameter.name: parameter for parameter in self.parameters}
         for key in settings:
-            if key not in known and key != SEED:
+            if key not in known and key not in (SEED, START):
                 raise UserError(f"block '{self.name}' has no parameter '{key}'; {nearest(key, known)}")
         for key, parameter in known.items():
             if key not in settings:

@@ -16,9 +16,12 @@ Scale = Literal["linear", "log"]
 Settings = Mapping[str, Tensor]
 """Values for one block, in physical units: {parameter: (batch,), (batch, frames), (batch, notes) or (batch, options)}.
 
-The reserved key "seed" may hold an integer tensor of shape (): the patch's seed, from which all noise is drawn."""
+The reserved key "seed" may hold an integer tensor of shape (): the patch's seed, from which all noise is drawn.
+The reserved key "start" may hold a float64 tensor of shape (): when in the song the audio begins [s], by which what
+moves by itself (a low-frequency oscillator) keeps its phase from window to window."""
 
 SEED = "seed"
+START = "start"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hitchain.chain.chain import Song, Window
+from hitchain.chain.kept import keep
 from hitchain.chain.knobs import Knobs
 from hitchain.chain.objective import Judge, Objective
 from hitchain.chain.patch import Patch
@@ -150,6 +151,7 @@ class Ascent:
                 f"{self.knobs.size}."
             )
         self._to(start.device)
+        self._kept = keep(song, song.start, {knob.path for knob in self.knobs.knobs})
         self._started = time.monotonic() - self.state.seconds
 
     def _begin(self, start: Tensor) -> State:
@@ -175,7 +177,7 @@ class Ascent:
         row: Row = {"step": state.step + 1}
         z = state.z.detach().requires_grad_(True)
         window = self._window(state.step)
-        audio = self.song(self.knobs.apply(z, self.song.start), window)
+        audio = self.song(self.knobs.apply(z, self.song.start), window, self._kept)
         score = self.objective.score(
             self.objective.rate(audio, self.song.sample_rate), self.knobs.positions(z), self.neutral
         )
@@ -227,7 +229,7 @@ class Ascent:
         length = min(self.schedule.window, self.song.length)
         for index in range(self.LOOKS):
             window = Window((self.song.length - length) * (index + 0.5) / self.LOOKS, length)
-            audio = self.song(patch, window)
+            audio = self.song(patch, window, self._kept)
             ratings.append(self.objective.rate(audio, self.song.sample_rate))
             judged = self.objective.rate_heldout(audio, self.song.sample_rate)
             if judged is not None:

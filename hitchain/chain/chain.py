@@ -23,6 +23,7 @@ from hitchain.blocks.dsp import linear
 from hitchain.blocks.notes.midi import Part
 from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.notes.tempo import TempoMap
+from hitchain.chain.kept import Kept, Stretch, cut
 from hitchain.chain.patch import Patch
 
 STAGES = ("notes", "instrument", "effects", "amp", "cab", "mic", "fader")
@@ -78,10 +79,17 @@ class Track(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.sample_rate = sample_rate
 
-    def forward(self, patch: Patch, window: Window) -> Tensor:
-        """The track's audio in `window`: (batch, channels, samples), linear neighbours fused."""
-        audio = self.play(self.perform(patch), patch, window)
-        return run([member for stage in self.line for member in stage.members], audio, patch)
+    def forward(self, patch: Patch, window: Window, kept: Stretch | None = None) -> Tensor:
+        """The track's audio in `window`: (batch, channels, samples), linear neighbours fused.
+
+        What is kept of it is not rendered again.
+        """
+        line = [member for stage in self.line for member in stage.members]
+        if kept is None:
+            return run(line, self.play(self.perform(patch), patch, window), patch)
+        samples = round(window.length * self.sample_rate)
+        audio = cut(kept.audio, window.start, samples, patch.batch, self.sample_rate)
+        return run(line[kept.done :], audio, patch)
 
     def stems(self, patch: Patch, window: Window) -> Iterator[tuple[str, Tensor]]:
         """(stage, audio leaving it) for every stage from the instrument on, each computed from the one before."""
@@ -186,16 +194,24 @@ class Song(nn.Module):
 
         return load(song, overrides, seed)
 
-    def forward(self, patch: Patch, window: Window | None = None) -> Tensor:
-        """The master: (batch, 2, samples), differentiable in the patch; of the whole song, or of a window of it."""
+    def forward(self, patch: Patch, window: Window | None = None, kept: Kept | None = None) -> Tensor:
+        """The master: (batch, 2, samples), differentiable in the patch; of the whole song, or of a window of it.
+
+        Args:
+            patch: the settings of every candidate.
+            window: the stretch of the song; the whole where None.
+            kept: audio of what the patch leaves as it was when that was made (see `hitchain.chain.kept`).
+        """
         wide = self._widen(window)
-        master = torch.as_tensor(self.mastering(self._mix(patch, wide), patch))
+        patch = patch.at(wide.start)
+        master = torch.as_tensor(self.mastering(self._mix(patch, wide, kept or Kept()), patch))
         return master if window is None else self._cut(master, wide, window)
 
     def mix(self, patch: Patch, window: Window | None = None) -> Tensor:
         """The sum of the tracks before mastering: (batch, 2, samples)."""
         wide = self._widen(window)
-        mix = self._mix(patch, wide)
+        patch = patch.at(wide.start)
+        mix = self._mix(patch, wide, Kept())
         return mix if window is None else self._cut(mix, wide, window)
 
     def stems(self, patch: Patch, window: Window | None = None) -> Iterator[tuple[str, str, Tensor]]:
@@ -204,15 +220,15 @@ class Song(nn.Module):
         Unfused, so it costs more than the master alone; the master is the same to within -90 dB.
         """
         wide = self._widen(window)
-        cut = window or wide
+        patch, shown = patch.at(wide.start), window or wide
         mix = self._silence(patch, wide)
         for track in self.tracks.values():
             audio = mix
             for stage, audio in track.stems(patch, wide):
-                yield track.name, stage, self._cut(audio, wide, cut)
+                yield track.name, stage, self._cut(audio, wide, shown)
             mix = mix + audio
-        yield "", "mix", self._cut(mix, wide, cut)
-        yield "", "master", self._cut(torch.as_tensor(self.mastering(mix, patch)), wide, cut)
+        yield "", "mix", self._cut(mix, wide, shown)
+        yield "", "master", self._cut(torch.as_tensor(self.mastering(mix, patch)), wide, shown)
 
     def render(self, patch: Patch | None = None, window: Window | None = None) -> dict[str, Tensor]:
         """Every stem by its name: "lead/instrument", "lead/effects", ..., "mix", "master". No gradient is kept."""
@@ -236,10 +252,13 @@ class Song(nn.Module):
         varied = knobs.harden(knobs.apply(z, self.start))
         return varied.with_first(self.start)
 
-    def _mix(self, patch: Patch, window: Window) -> Tensor:
+    def _mix(self, patch: Patch, window: Window, kept: Kept) -> Tensor:
         mix = self._silence(patch, window)
-        for track in self.tracks.values():
-            mix = mix + track(patch, window)
+        if kept.mix is not None:
+            mix = mix + cut(kept.mix, window.start, mix.shape[-1], patch.batch, self.sample_rate)
+        for name, track in self.tracks.items():
+            if name not in kept.whole:
+                mix = mix + track(patch, window, kept.lines.get(name))
         return mix
 
     def _silence(self, patch: Patch, window: Window) -> Tensor:

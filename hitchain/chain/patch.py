@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import Block
-from hitchain.blocks.parameter import SEED, Choice, Parameter
+from hitchain.blocks.parameter import SEED, START, Choice, Parameter
 from hitchain.errors import UserError, nearest
 from hitchain.files import read_json, write_json
 
@@ -27,10 +28,12 @@ class Patch:
         settings: {path: {parameter: tensor}}; path is where the block stands ("lead.amp", "mastering.limiter"), the
             tensor (batch,), (batch, notes) for a value per note, or (batch, options) for a choice.
         seed: from which every block draws its noise.
+        start: [s] where in the song the stretch to be rendered begins; no part of the data (see `at`).
     """
 
     settings: dict[str, dict[str, Tensor]]
     seed: int = 0
+    start: float = 0.0
 
     @property
     def batch(self) -> int:
@@ -49,8 +52,16 @@ class Patch:
         return torch.device("cpu")
 
     def of(self, path: str) -> dict[str, Tensor]:
-        """The settings of the block at `path`, with its own seed under the reserved key."""
-        return {**self.settings.get(path, {}), SEED: torch.tensor(block_seed(self.seed, path))}
+        """The settings of the block at `path`, with its own seed and the start under the reserved keys."""
+        reserved = {
+            SEED: torch.tensor(block_seed(self.seed, path)),
+            START: torch.tensor(self.start, dtype=torch.float64),
+        }
+        return {**self.settings.get(path, {}), **reserved}
+
+    def at(self, start: float) -> Patch:
+        """The same patch, for audio that begins at `start` seconds of the song."""
+        return dataclasses.replace(self, start=start)
 
     def item(self, index: int) -> Patch:
         """One candidate, as a patch of batch 1."""
@@ -58,27 +69,25 @@ class Patch:
 
     def with_first(self, first: Patch) -> Patch:
         """This batch with its first candidate replaced by `first`, a patch of batch 1."""
-        return Patch(
-            {
-                path: {key: torch.cat([first.settings[path][key], value[1:]]) for key, value in values.items()}
-                for path, values in self.settings.items()
-            },
-            self.seed,
-        )
+        settings = {
+            path: {key: torch.cat([first.settings[path][key], value[1:]]) for key, value in values.items()}
+            for path, values in self.settings.items()
+        }
+        return dataclasses.replace(self, settings=settings)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Patch:
         """A patch with `change` applied to every tensor."""
-        return Patch(
-            {path: {key: change(value) for key, value in values.items()} for path, values in self.settings.items()},
-            self.seed,
-        )
+        changed = {
+            path: {key: change(value) for key, value in values.items()} for path, values in self.settings.items()
+        }
+        return dataclasses.replace(self, settings=changed)
 
     def replace(self, changes: Mapping[tuple[str, str], Tensor]) -> Patch:
         """A patch with some values, keyed by (path, parameter), put in the place of the old ones."""
         settings = {path: dict(values) for path, values in self.settings.items()}
         for (path, key), value in changes.items():
             settings[path][key] = value
-        return Patch(settings, self.seed)
+        return dataclasses.replace(self, settings=settings)
 
 
 def block_seed(seed: int, path: str) -> int:

@@ -64,7 +64,7 @@ def apply_response(audio: Tensor, response: Tensor, n_fft: int) -> Tensor:
     Args:
         audio: (batch, channels, samples), samples <= n_fft. Zero-padded to n_fft, which must leave room for the
             response's ringing, else that wraps around to the start.
-        response: complex, or real, (batch or 1, channels or 1, n_fft // 2 + 1); a single bin is a gain, the same (and real) at
+        response: complex or real, (batch or 1, channels or 1, n_fft // 2 + 1); a single bin is a gain, the same at
             every frequency.
 
     Returns:

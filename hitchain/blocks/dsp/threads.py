@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from hitchain.blocks.dsp.compilation import announce
+
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
@@ -26,6 +28,7 @@ def over_rows(kernel: Callable[..., None], rows: int, *arguments: Any) -> None:
     The kernel must let go of Python's lock (numba's `nogil=True`) and write only what belongs to its rows. Ordinary
     threads instead of numba's: those may not be entered by two threads at once, which a user's program may well do.
     """
+    announce()
     parts = min(torch.get_num_threads(), rows)
     if parts <= 1:
         kernel(0, rows, *arguments)

@@ -41,7 +41,7 @@ def test_a_row_is_scipys_filters_one_after_the_other(seconds: int) -> None:
 
 def test_a_gain_needs_no_transform() -> None:
     audio = torch.randn(1, 2, 100)
-    row = [linear.Response(lambda n_fft: torch.full((1, 1, 1), gain + 0.0j), 0) for gain in (0.5,)] * 2
+    row = [linear.Response(lambda n_fft: torch.full((1, 1, 1), 0.5 + 0.0j), 0)] * 2
     assert torch.equal(linear.apply_responses(audio, row), 0.25 * audio)
 
 
