@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
-from hitchain.blocks.dsp import filters
+from hitchain.blocks.dsp import filters, section_filter
 from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 
@@ -67,6 +67,10 @@ class ParametricEq(LinearBlock):
         high = filters.high_shelf(value["high_shelf_frequency"], value["high_shelf_gain"], q_shelf, rate)
         b, a = (torch.cat([low[i].unsqueeze(1), middle[i], high[i].unsqueeze(1)], dim=1) for i in (0, 1))
         return b, a
+
+    def forward(self, audio: Tensor, settings: Settings) -> Tensor:
+        """In time, which is exact and cheaper than by the response."""
+        return section_filter.filter_sections(audio, *self.sections(settings))
 
     def response(self, settings: Settings, n_fft: int) -> Tensor:
         b, a = self.sections(settings)
