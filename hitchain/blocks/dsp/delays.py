@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -28,14 +29,13 @@ def delay_response(samples: Tensor, n_fft: int, dtype: torch.dtype | None = None
     return (far.unsqueeze(-1) * near.unsqueeze(-2)).flatten(-2)[..., : n_fft // 2 + 1]
 
 
-def delay_phasors(samples: Tensor, n_fft: int) -> tuple[Tensor, Tensor]:
-    """The factors of `delay_response`: near (..., fine) and far (..., coarse), fine about the root of the bins.
+def delay_phasors(samples: Tensor, n_fft: int, fine: int | None = None) -> tuple[Tensor, Tensor]:
+    """The factors of `delay_response`: near (..., fine) and far (..., coarse), complex128.
 
-    Both complex128.
-    The response at bin k is far[k // fine] * near[k % fine].
+    The response at bin k is far[k // fine] * near[k % fine]. By default `fine` is about the root of the bins.
     """
     bins = n_fft // 2 + 1
-    fine = 1 << max(1, math.ceil(math.log2(bins) / 2))
+    fine = fine or 1 << max(1, math.ceil(math.log2(bins) / 2))
     coarse = -(-bins // fine)
     turns = samples.double().unsqueeze(-1) / n_fft
     steps = torch.arange(max(fine, coarse), dtype=torch.float64, device=samples.device)
@@ -62,9 +62,20 @@ def one_pole_response(frequency: Tensor, n_fft: int, sample_rate: int) -> Tensor
     Returns:
         Complex, (..., n_fft // 2 + 1).
     """
-    half = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device=frequency.device) * (math.pi / n_fft)
-    cosine, sine = torch.cos(half).to(frequency.dtype), torch.sin(half).to(frequency.dtype)
-    scaled = torch.tan(frequency * (math.pi / sample_rate)).unsqueeze(-1) * cosine
-    square = scaled * scaled
-    inverse = 1.0 / (square + sine * sine)
-    return torch.complex(square * inverse, -scaled * sine * inverse)
+    return first_order_response(torch.tan(frequency * (math.pi / sample_rate)).unsqueeze(-1), n_fft)
+
+
+def first_order_response(tangent: Tensor, n_fft: int) -> Tensor:
+    """`one_pole_response` by K = tan(pi f / sample_rate): (..., 1) -> complex (..., n_fft // 2 + 1)."""
+    cosine, sine = half_angles(n_fft, tangent.dtype, tangent.device)
+    scaled = tangent * cosine
+    inverse = 1.0 / (scaled * scaled + sine * sine)
+    return torch.complex(scaled * scaled * inverse, -scaled * sine * inverse)
+
+
+@lru_cache(maxsize=8)
+def half_angles(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """cos(w / 2) and sin(w / 2) at the bins, w = 2 pi k / n_fft: (2, n_fft // 2 + 1). Kept; not to be written to."""
+    with torch.inference_mode(False):  # what is kept must also serve a later backward pass
+        half = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device=device) * (math.pi / n_fft)
+        return torch.stack([torch.cos(half), torch.sin(half)]).to(dtype)

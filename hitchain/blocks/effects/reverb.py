@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
-from hitchain.blocks.dsp.delays import delay_response, one_pole_response
-from hitchain.blocks.dsp.feedback_network import feedback_network_response
+from hitchain.blocks.dsp.delays import delay_response
+from hitchain.blocks.dsp.feedback_network import FeedbackNetwork, feedback_network_response
 from hitchain.blocks.dsp.filters import bounded_frequency
 from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
@@ -94,27 +94,20 @@ class Reverb(LinearBlock):
         self.register_buffer("signs", torch.stack([left, right]).double(), persistent=False)
 
     def response(self, settings: Settings, n_fft: int) -> Tensor:
-        size = settings["size"]
+        size, angle = settings["size"], settings["mix"] * (math.pi / 2.0)
+        decays = torch.stack([settings[f"decay_{band}"] for band in ("low", "mid", "high")], dim=-1)
+        edges = torch.stack([settings["crossover_low"], settings["crossover_high"]], dim=-1)
         lengths = size.double().unsqueeze(-1) * (self.seconds.double() * self.sample_rate)
-        wet = feedback_network_response(lengths, self.attenuation(settings, n_fft), self.signs, n_fft)
-        level = self.level(settings, lengths.to(size.dtype))
-        angle = settings["mix"] * (math.pi / 2.0)
-        before = delay_response(settings["pre_delay"].double() * (self.sample_rate / 1000.0), n_fft, size.dtype)
-        before = before * diffusion(n_fft, self.sample_rate, wet.dtype, wet.device)
-        scale = ((torch.sin(angle) * level).unsqueeze(-1) * before).unsqueeze(1)
-        return wet * scale + torch.cos(angle)[:, None, None]
-
-    def attenuation(self, settings: Settings, n_fft: int) -> Tensor:
-        """Nepers a sample, complex (batch, bins): its real part is ln(1000) / (T(f) sample_rate)."""
-        rate = self.sample_rate
-        low_edge = bounded_frequency(settings["crossover_low"], rate)
-        high_edge = bounded_frequency(settings["crossover_high"], rate)
-        low, mid, high = (
-            (math.log(1000.0) / rate / settings[f"decay_{band}"]).unsqueeze(-1) for band in ("low", "mid", "high")
+        network = FeedbackNetwork(
+            lengths=lengths,
+            rates=math.log(1000.0) / self.sample_rate / decays,
+            tangents=torch.tan(bounded_frequency(edges, self.sample_rate) * (math.pi / self.sample_rate)),
+            delay=settings["pre_delay"].double() * (self.sample_rate / 1000.0),
+            wet=torch.sin(angle) * self.level(settings, lengths.to(size.dtype)),
+            dry=torch.cos(angle),
         )
-        below_low = one_pole_response(low_edge, n_fft, rate)
-        below_high = one_pole_response(high_edge, n_fft, rate)
-        return high + (mid - high) * below_high + (low - mid) * below_low
+        feed = diffusion(n_fft, self.sample_rate, size.dtype.to_complex(), size.device)
+        return feedback_network_response(network, self.signs, feed, n_fft)
 
     def level(self, settings: Settings, lengths: Tensor) -> Tensor:
         """The factor, (batch,), that gives the reverberation unit energy for white noise at the bands' mean decay.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from hitchain.blocks.dsp.feedback_network import feedback_network_response
+from hitchain.blocks.dsp.feedback_network import FeedbackNetwork, feedback_network_response
 from hitchain.blocks.effects.reverb import DIFFUSERS, Reverb
 from hitchain.errors import UserError
 
@@ -51,15 +51,22 @@ def network_loop(lengths: list[int], decay: float, samples: int, signs: np.ndarr
     return output
 
 
+def network(lengths: list[float], rates: list[float], delay: float = 0.0) -> FeedbackNetwork:
+    """One network without a direct sound; crossovers at a tenth and three tenths of the sample rate."""
+    tangents = [math.tan(0.1 * math.pi), math.tan(0.3 * math.pi)]
+    values = ([lengths], [rates], [tangents], [delay], [1.0], [0.0])
+    return FeedbackNetwork(*(torch.tensor(value, dtype=torch.float64) for value in values))
+
+
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_network_is_the_sample_loop(fused: bool, dtype: torch.dtype) -> None:
     """Below -80 dB: the loop has fallen by 120 dB where the transform wraps."""
     lengths, decay, n_fft = [101, 143, 165, 177, 212, 230, 251, 263], 2000.0, 4096
     signs = np.array([[1, -1] * 4, [1, 1, -1, -1] * 2], dtype=float)
-    attenuation = torch.full((1, n_fft // 2 + 1), math.log(1000.0) / decay, dtype=dtype.to_complex())
+    feed = torch.ones(n_fft // 2 + 1, dtype=dtype.to_complex())
     response = feedback_network_response(
-        torch.tensor([lengths], dtype=torch.float64), attenuation, torch.tensor(signs), n_fft, fused=fused
+        network(lengths, [math.log(1000.0) / decay] * 3), torch.tensor(signs), feed, n_fft, fused
     )
     output = torch.fft.irfft(response, n=n_fft)[0].double().numpy()
     expected = network_loop(lengths, decay, n_fft, signs)
@@ -93,23 +100,32 @@ def test_whole_reverb_is_the_sample_loop_with_all_passes() -> None:
 @pytest.mark.parametrize("fused", [True, False])
 def test_network_gradients(fused: bool) -> None:
     generator = torch.Generator().manual_seed(0)
-    lengths = (torch.rand(2, 4, generator=generator, dtype=torch.float64) * 20 + 5).requires_grad_()
-    real, imag = torch.rand(2, 2, 17, generator=generator, dtype=torch.float64) * 0.03 + 0.005
-    attenuation = torch.complex(real, imag).requires_grad_()
+
+    def between(low: float, high: float, *shape: int) -> Tensor:
+        values = torch.rand(shape, generator=generator, dtype=torch.float64)
+        return (low + (high - low) * values).requires_grad_()
+
+    values = [between(5, 25, 2, 4), between(0.005, 0.04, 2, 3), between(0.1, 0.9, 2, 2), between(0, 9, 2)]
+    values += [between(0, 1, 2), between(0, 1, 2)]
     signs = torch.tensor([[1.0, -1, 1, -1], [1, 1, -1, -1]], dtype=torch.float64)
-    assert gradcheck(lambda m, a: feedback_network_response(m, a, signs, 32, fused=fused), (lengths, attenuation))
+    feed = torch.polar(between(0.5, 1, 17), between(-1, 1, 17)).detach()
+    assert gradcheck(lambda *v: feedback_network_response(FeedbackNetwork(*v), signs, feed, 32, fused), values)
 
 
 @pytest.mark.parametrize("scale", [0.1, 3.0])
 def test_fused_network_is_the_plain_one_over_many_blocks(scale: float) -> None:
-    """Also where attenuation a line is far beyond 1 neper, where the kernel's exponential needs its squarings."""
+    """Value and gradients, also where attenuation a line is far beyond 1 neper, where the kernel squares."""
     n_fft = 5000
-    bins = torch.linspace(0, 1, n_fft // 2 + 1, dtype=torch.float64)
-    attenuation = torch.complex(scale * (0.001 + 0.004 * bins), scale * 0.003 * bins * (1 - bins))[None]
-    lengths = torch.linspace(300, 3000, 8, dtype=torch.float64)[None]
-    signs = torch.ones(1, 8, dtype=torch.float64)
-    one, other = (feedback_network_response(lengths, attenuation, signs, n_fft, fused=f) for f in (True, False))
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
+    feed = torch.polar(1.0 / (1.0 + bins / 500.0), bins / 30.0)
+    given = network(torch.linspace(300, 3000, 8).tolist(), [scale * 0.001, scale * 0.003, scale * 0.005], 77.7)
+    values = [value.requires_grad_() for value in given]
+    signs = torch.tensor([[1, -1] * 4, [1, 1, -1, -1] * 2], dtype=torch.float64)
+    one, other = (feedback_network_response(FeedbackNetwork(*values), signs, feed, n_fft, f) for f in (True, False))
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    cotangent = torch.randn(one.shape, generator=torch.Generator().manual_seed(0), dtype=torch.complex128)
+    ours, plain = (torch.autograd.grad(response, values, cotangent) for response in (one, other))
+    torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
 
 
 def octave_decay(response: np.ndarray, centre: float) -> float:
