@@ -93,15 +93,16 @@ def peak(frequency: Tensor, gain: Tensor, q: Tensor, sample_rate: int) -> Sectio
 
 def low_shelf(frequency: Tensor, gain: Tensor, q: Tensor, sample_rate: int) -> Section:
     """Cookbook low shelf; gain [dB] at 0 Hz, half of it at `frequency`. Any broadcastable shapes."""
-    return _shelf(frequency, gain, q, sample_rate, side=1.0)
+    return shelf(frequency, gain, q, sample_rate, side=1.0)
 
 
 def high_shelf(frequency: Tensor, gain: Tensor, q: Tensor, sample_rate: int) -> Section:
     """Cookbook high shelf; gain [dB] at Nyquist, half of it at `frequency`. Any broadcastable shapes."""
-    return _shelf(frequency, gain, q, sample_rate, side=-1.0)
+    return shelf(frequency, gain, q, sample_rate, side=-1.0)
 
 
-def _shelf(frequency: Tensor, gain: Tensor, q: Tensor, sample_rate: int, side: float) -> Section:
+def shelf(frequency: Tensor, gain: Tensor, q: Tensor, sample_rate: int, side: Tensor | float) -> Section:
+    """Low shelves where side is 1, high shelves where it is -1. Any broadcastable shapes."""
     frequency, gain, q = torch.broadcast_tensors(frequency, gain, q)  # type: ignore[no-untyped-call]
     cosine, alpha = _angle(frequency, q, sample_rate)
     a = torch.exp(gain * (math.log(10.0) / 40.0))

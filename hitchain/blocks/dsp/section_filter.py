@@ -38,7 +38,9 @@ def filter_sections(audio: Tensor, b: Tensor, a: Tensor) -> Tensor:
     """
     if audio.numel() == 0:
         return audio
-    matrices = block_matrices(*series(*integrators(b.double(), a.double())))
+    sections = integrators(b.double(), a.double())
+    compiled = audio.device.type == "cpu"
+    matrices = _BlockMatrices.apply(*sections) if compiled else block_matrices(*series(*sections))  # type: ignore[no-untyped-call]
     result: Tensor = _BlockFilter.apply(audio, *matrices)  # type: ignore[no-untyped-call]
     return result
 
@@ -108,6 +110,36 @@ def block_matrices(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, 
     impulse = torch.cat([d[:, None], (observed[:, :-1] @ b[..., None]).squeeze(-1)], dim=-1)
     toeplitz = torch.nn.functional.pad(impulse, (BLOCK - 1, 0)).unfold(-1, BLOCK, 1).flip(-1)
     return toeplitz, observed, driven, power
+
+
+class _BlockMatrices(torch.autograd.Function):
+    """`block_matrices(*series(a, b, c, d))` by running the sections, and its adjoint."""
+
+    @staticmethod
+    def forward(ctx: Any, *sections: Tensor) -> tuple[Tensor, ...]:
+        from hitchain.blocks.dsp import section_filter_kernels as kernels
+
+        items, count = sections[3].shape
+        n = 2 * count
+        sizes = (BLOCK, BLOCK), (BLOCK, n), (n, BLOCK), (n, n)
+        matrices = tuple(torch.empty(items, *size, dtype=torch.float64) for size in sizes)
+        over_rows(kernels.matrices_forward, items, *_arrays(*sections, *matrices))
+        ctx.save_for_backward(*sections)
+        return matrices
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_matrices: Tensor) -> tuple[Tensor, ...]:
+        from hitchain.blocks.dsp import section_filter_kernels as kernels
+
+        sections = ctx.saved_tensors
+        grads = tuple(torch.zeros_like(tensor, memory_format=torch.contiguous_format) for tensor in sections)
+        over_rows(kernels.matrices_backward, len(sections[0]), *_arrays(*sections, *grad_matrices, *grads))
+        return grads
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 class _BlockFilter(torch.autograd.Function):

@@ -55,17 +55,13 @@ class ParametricEq(LinearBlock):
 
     def sections(self, settings: Settings) -> filters.Section:
         """The sections' b and a, float64, (batch, sections, 3), in the order low shelf, peaks, high shelf."""
-        rate = self.sample_rate
-        value = {knob.name: settings[knob.name].double() for knob in self.parameters}
-        peaks = [f"peak{number}" for number in range(1, len(PEAKS) + 1)]
-        frequency, gain, q = (
-            torch.stack([value[f"{band}_{knob}"] for band in peaks], dim=-1) for knob in ("frequency", "gain", "q")
-        )
-        q_shelf = torch.full_like(value["low_shelf_gain"], SHELF_Q)
-        low = filters.low_shelf(value["low_shelf_frequency"], value["low_shelf_gain"], q_shelf, rate)
-        middle = filters.peak(frequency, gain, q, rate)
-        high = filters.high_shelf(value["high_shelf_frequency"], value["high_shelf_gain"], q_shelf, rate)
-        b, a = (torch.cat([low[i].unsqueeze(1), middle[i], high[i].unsqueeze(1)], dim=1) for i in (0, 1))
+        values = torch.stack([settings[knob.name] for knob in self.parameters], dim=-1).double()
+        peaks = values[:, 2:-2].reshape(len(values), len(PEAKS), 3)
+        shelves = torch.stack([values[:, :2], values[:, -2:]], dim=1)
+        q, side = values.new_tensor(SHELF_Q), values.new_tensor([1.0, -1.0])
+        ends = filters.shelf(shelves[..., 0], shelves[..., 1], q, self.sample_rate, side)
+        middle = filters.peak(peaks[..., 0], peaks[..., 1], peaks[..., 2], self.sample_rate)
+        b, a = (torch.cat([end[:, :1], bell, end[:, 1:]], dim=1) for end, bell in zip(ends, middle, strict=True))
         return b, a
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:

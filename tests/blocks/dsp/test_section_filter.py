@@ -99,6 +99,18 @@ def test_float32_gradients_are_those_of_float64() -> None:
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
 
 
+def test_compiled_matrices_are_the_products() -> None:
+    """Running the sections sample by sample, against powers of the series' state space, with their gradients."""
+    sections = [tensor.detach().requires_grad_() for tensor in section_filter.integrators(*various(2, 3))]
+    powers = section_filter.block_matrices(*section_filter.series(*sections))
+    run = section_filter._BlockMatrices.apply(*sections)
+    weights = [noise(*matrix.shape, seed=seed) for seed, matrix in enumerate(powers)]
+    for one, other in zip(powers, run, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    for one, other in zip(*(torch.autograd.grad(made, sections, weights) for made in (powers, run)), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
 def test_items_stand_alone_and_runs_repeat() -> None:
     b, a = various(3, 4)
     audio = noise(3, 2, 1000).float()
