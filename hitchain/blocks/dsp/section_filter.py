@@ -21,27 +21,28 @@ from torch.autograd.function import once_differentiable
 
 from hitchain.blocks.dsp.threads import over_rows
 
-DOUBLINGS = 5
-BLOCK = 1 << DOUBLINGS
+_DOUBLINGS = 5
+BLOCK = 1 << _DOUBLINGS
 """Samples a block. Longer ones multiply more in T, shorter ones in the states."""
 
 
-def filter_sections(audio: Tensor, b: Tensor, a: Tensor) -> Tensor:
+def filter_sections(audio: Tensor, b: Tensor, a: Tensor, parallel: bool | None = None) -> Tensor:
     """Filter by second-order sections in series, from rest: what `scipy.signal.sosfilt` computes.
 
     Args:
         audio: (batch, channels, samples), float32 or float64.
         b, a: (batch or 1, sections, 3), stable, float64 for accuracy: see `filters`.
+        parallel: tensor operations alone instead of compiled loops; by default wherever `audio` is not on CPU.
 
     Returns:
         (batch, channels, samples). Differentiable once, in all three.
     """
     if audio.numel() == 0:
         return audio
+    parallel = audio.device.type != "cpu" if parallel is None else parallel
     sections = integrators(b.double(), a.double())
-    compiled = audio.device.type == "cpu"
-    matrices = _BlockMatrices.apply(*sections) if compiled else block_matrices(*series(*sections))  # type: ignore[no-untyped-call]
-    result: Tensor = _BlockFilter.apply(audio, *matrices)  # type: ignore[no-untyped-call]
+    matrices = block_matrices(*series(*sections)) if parallel else _BlockMatrices.apply(*sections)  # type: ignore[no-untyped-call]
+    result: Tensor = _BlockFilter.apply(audio, *matrices, parallel)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -103,7 +104,7 @@ def block_matrices(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, 
         a, b, c, d: the state space, (batch, n, n), (batch, n), (batch, n), (batch).
     """
     power, driven, observed = a, b[..., None], c[:, None]
-    for _ in range(DOUBLINGS):
+    for _ in range(_DOUBLINGS):
         driven = torch.cat([power @ driven, driven], dim=-1)
         observed = torch.cat([observed, observed @ power], dim=-2)
         power = power @ power
@@ -146,14 +147,16 @@ class _BlockFilter(torch.autograd.Function):
     """The samples past the last whole block are a block of their own, cut short."""
 
     @staticmethod
-    def forward(ctx: Any, audio: Tensor, toeplitz: Tensor, observed: Tensor, driven: Tensor, power: Tensor) -> Tensor:
-        rows = audio.reshape(-1, audio.shape[-1])
+    def forward(
+        ctx: Any, audio: Tensor, toeplitz: Tensor, observed: Tensor, driven: Tensor, power: Tensor, parallel: bool
+    ) -> Tensor:
+        rows = audio.reshape(-1, audio.shape[-1]).contiguous()
         matrices = [_for_rows(matrix, audio) for matrix in (toeplitz, observed, driven, power)]
         to_output, from_state, to_state = (matrix.to(rows.dtype).mT for matrix in matrices[:3])
         blocks, rest = _split(rows)
         states = rows.new_zeros(len(rows), blocks.shape[1] + 1, power.shape[-1])
         torch.bmm(blocks, to_state, out=states[:, 1:])
-        _advance(matrices[3], states)
+        _advance(matrices[3], states, parallel)
         output = torch.empty_like(rows)
         output_blocks, output_rest = _split(output)
         torch.bmm(blocks, to_output, out=output_blocks)
@@ -162,34 +165,48 @@ class _BlockFilter(torch.autograd.Function):
         torch.bmm(rest, to_output[:, :length, :length], out=output_rest)
         output_rest.baddbmm_(states[:, -1:], from_state[:, :, :length])
         ctx.save_for_backward(rows, states, *matrices)
-        ctx.shape, ctx.batch = audio.shape, len(power)
+        ctx.shape, ctx.batch, ctx.parallel = audio.shape, len(power), parallel
         return output.reshape(audio.shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """The same filter backwards in time: l[k] = O^T g[k] + P^T l[k + 1], dL/dx[k] = T^T g[k] + R^T l[k + 1]."""
         rows, states, *matrices = ctx.saved_tensors
         toeplitz, observed, driven = (matrix.to(rows.dtype) for matrix in matrices[:3])
         grad = grad_output.reshape(rows.shape).contiguous()
-        (blocks, rest), (grads, grad_rest) = _split(rows), _split(grad)
-        length = rest.shape[-1]
+        grads, grad_rest = _split(grad)
+        length = grad_rest.shape[-1]
         adjoint = torch.empty_like(states)
         torch.bmm(grads, observed, out=adjoint[:, :-1])
         torch.bmm(grad_rest, observed[:, :length], out=adjoint[:, -1:])
-        _advance(matrices[3].mT, adjoint, backwards=True)
+        _advance(matrices[3].mT, adjoint, ctx.parallel, backwards=True)
         grad_rows = torch.empty_like(rows)
         grad_blocks, grad_end = _split(grad_rows)
         torch.bmm(grads, toeplitz, out=grad_blocks)
         grad_blocks.baddbmm_(adjoint[:, 1:], driven)
         torch.bmm(grad_rest, toeplitz[:, :length, :length], out=grad_end)
-        grad_toeplitz = grads.mT @ blocks
-        grad_toeplitz[:, :length, :length] += grad_rest.mT @ rest
-        before, later = states[:, :-1].mT, adjoint[:, 1:].mT
-        grad_observed = (before @ grads).mT  # with few rows on the left is the faster way round
-        grad_observed[:, :length] += grad_rest.mT @ states[:, -1:]
-        sums = (grad_toeplitz, grad_observed, later @ blocks, later @ states[:, :-1])
-        return grad_rows.reshape(ctx.shape), *(_per_item(total, ctx.batch, ctx.shape) for total in sums)
+        if not any(ctx.needs_input_grad[1:]):
+            return grad_rows.view(ctx.shape), None, None, None, None, None
+        sums = _matrix_gradients(rows, states, grad, adjoint)
+        return grad_rows.view(ctx.shape), *(_per_item(total, ctx.batch, ctx.shape) for total in sums), None
+
+
+def _matrix_gradients(rows: Tensor, states: Tensor, grad: Tensor, adjoint: Tensor) -> tuple[Tensor, ...]:
+    """Of T, O, R and P, for every row, from what goes in and the adjoint of what comes out.
+
+    Args:
+        rows, grad: (rows, samples).
+        states, adjoint: (rows, blocks + 1, n).
+    """
+    (blocks, rest), (grads, grad_rest) = _split(rows), _split(grad)
+    length = rest.shape[-1]
+    before, later = states[:, :-1], adjoint[:, 1:].mT
+    toeplitz = grads.mT @ blocks
+    toeplitz[:, :length, :length] += grad_rest.mT @ rest
+    observed = (before.mT @ grads).mT  # with few rows on the left is the faster way round
+    observed[:, :length] += grad_rest.mT @ states[:, -1:]
+    return toeplitz, observed, later @ blocks, later @ before
 
 
 def _split(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,21 +227,21 @@ def _per_item(total: Tensor, batch: int, shape: torch.Size) -> Tensor:
     return items if batch > 1 else items.sum(dim=0, keepdim=True)
 
 
-def _advance(transition: Tensor, states: Tensor, backwards: bool = False) -> None:
+def _advance(transition: Tensor, states: Tensor, parallel: bool, backwards: bool = False) -> None:
     """In place, states[k + 1] += transition states[k] from the first on; backwards, states[k] += that of states[k + 1].
 
     Args:
         transition: (rows, n, n), float64.
         states: (rows, blocks + 1, n).
     """
-    if states.device.type == "cpu":
-        from hitchain.blocks.dsp import section_filter_kernels as kernels
-
-        over_rows(kernels.advance, len(states), transition.contiguous().numpy(), states.numpy(), backwards)
-    else:
+    if parallel:
         ordered = states.flip(1) if backwards else states
         ordered = _scan(transition, ordered[:, 0].double(), ordered[:, 1:].double())
         states.copy_(ordered.flip(1) if backwards else ordered)
+        return
+    from hitchain.blocks.dsp import section_filter_kernels as kernels
+
+    over_rows(kernels.advance, len(states), transition.contiguous().numpy(), states.numpy(), backwards)
 
 
 def _scan(transition: Tensor, initial: Tensor, drive: Tensor) -> Tensor:

@@ -53,13 +53,14 @@ def test_it_is_sosfilt(samples: int, sections: int) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 44100, 192000])
 @pytest.mark.parametrize("gain", [-18.0, 18.0])
-def test_it_is_sosfilt_at_the_lowest_frequency_and_highest_q(rate: int, gain: float) -> None:
+@pytest.mark.parametrize("parallel", [False, True])
+def test_it_is_sosfilt_at_the_lowest_frequency_and_highest_q(rate: int, gain: float, parallel: bool) -> None:
     """Six sections at 20 Hz, Q 10: in a direct form, float32 states would lose them altogether."""
     b, a = peaks(20.0, gain, 10.0, rate)
     audio = noise(1, 2, rate // 2)
     expected = sosfilt(audio, b, a)
-    assert error_db(filter_sections(audio, b, a), expected) < -150.0  # sosfilt itself rounds
-    assert error_db(filter_sections(audio.float(), b, a), expected) < -115.0
+    assert error_db(filter_sections(audio, b, a, parallel), expected) < -150.0  # sosfilt itself rounds
+    assert error_db(filter_sections(audio.float(), b, a, parallel), expected) < -115.0
 
 
 @pytest.mark.parametrize(
@@ -83,10 +84,19 @@ def test_any_stable_section(b: list[float], a: list[float]) -> None:
 
 @pytest.mark.parametrize("samples", [5, BLOCK, 2 * BLOCK + 3])
 @pytest.mark.parametrize("shared", [False, True])
-def test_gradients(samples: int, shared: bool) -> None:
+@pytest.mark.parametrize("parallel", [False, True])
+def test_gradients(samples: int, shared: bool, parallel: bool) -> None:
     b, a = (tensor.requires_grad_() for tensor in various(1 if shared else 2, 3))
     audio = noise(2, 2, samples).requires_grad_()
-    assert gradcheck(filter_sections, (audio, b, a))
+    assert gradcheck(lambda *given: filter_sections(*given, parallel=parallel), (audio, b, a))
+
+
+def test_gradient_of_the_audio_alone() -> None:
+    """Fixed sections, as in a measuring filter: the adjoint filter is the filter run backwards in time."""
+    b, a = various(2, 3)
+    audio, cotangent = noise(2, 2, 500).requires_grad_(), noise(2, 2, 500, seed=1)
+    (found,) = torch.autograd.grad(filter_sections(audio, b, a), audio, cotangent)
+    np.testing.assert_allclose(found.flip(-1).numpy(), sosfilt(cotangent.flip(-1), b, a), rtol=1e-11, atol=1e-11)
 
 
 def test_float32_gradients_are_those_of_float64() -> None:
@@ -137,14 +147,14 @@ def test_scan_is_the_loop(blocks: int) -> None:
     states = section_filter._scan(transition, initial, drive)
     torch.testing.assert_close(states, torch.stack(expected, dim=1), rtol=1e-12, atol=1e-12)
     compiled = torch.cat([initial[:, None], drive], dim=1)
-    section_filter._advance(transition, compiled)
+    section_filter._advance(transition, compiled, parallel=False)
     torch.testing.assert_close(compiled, states, rtol=1e-12, atol=1e-12)
     compiled = torch.cat([drive.flip(1), initial[:, None]], dim=1)
-    section_filter._advance(transition, compiled, backwards=True)
+    section_filter._advance(transition, compiled, parallel=False, backwards=True)
     torch.testing.assert_close(compiled.flip(1), states, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_is_cpu() -> None:
     found = []
     for device in ("cpu", "cuda"):
