@@ -7,6 +7,7 @@ each, so that the compiler vectorises them. Imported at first use.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,14 +26,31 @@ def split(source: Array, width: int, out: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def multiply(left: Array, right: Array, width: int, out: Array) -> None:
+def multiply(values: Array, factor: Array, width: int) -> None:
+    """values = values factor. In place: for an array that is also given as the result, there are no vectors."""
     for k in range(width):
-        a, b, x, y = left[0, k], left[1, k], right[0, k], right[1, k]
-        out[0, k], out[1, k] = a * x - b * y, a * y + b * x
+        a, b, x, y = values[0, k], values[1, k], factor[0, k], factor[1, k]
+        values[0, k], values[1, k] = a * x - b * y, a * y + b * x
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def scale(factor: complex, source: Array, width: int, out: Array) -> None:
+def square(values: Array, width: int) -> None:
+    for k in range(width):
+        a, b = values[0, k], values[1, k]
+        values[0, k], values[1, k] = a * a - b * b, (a + a) * b
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def scale(values: Array, factor: complex, width: int) -> None:
+    kind = values.dtype.type
+    a, b = kind(factor.real), kind(factor.imag)
+    for k in range(width):
+        x, y = values[0, k], values[1, k]
+        values[0, k], values[1, k] = a * x - b * y, a * y + b * x
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
+def scaled(source: Array, factor: complex, width: int, out: Array) -> None:
     kind = out.dtype.type
     a, b = kind(factor.real), kind(factor.imag)
     for k in range(width):
@@ -63,25 +81,34 @@ def first_order(tangent: float, cosine: Array, sine: Array, width: int, out: Arr
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def attenuate(rates: Array, below_low: Array, below_high: Array, width: int, out: Array) -> None:
-    """A from the rates of decay (low, mid, high) and the two crossovers."""
-    kind = out.dtype.type
-    low, middle, top = kind(rates[0] - rates[1]), kind(rates[1] - rates[2]), kind(rates[2])
-    for k in range(width):
-        out[0, k] = top + middle * below_high[0, k] + low * below_low[0, k]
-        out[1, k] = middle * below_high[1, k] + low * below_low[1, k]
+def furthest(below: Array, width: int) -> float:
+    """How far a crossover's low-pass is at most from where it is in the middle of the block.
+
+    It runs along a semicircle in one direction, so that it is furthest at one of the ends.
+    """
+    middle, end = width // 2, width - 1
+    first = math.hypot(below[0, 0] - below[0, middle], below[1, 0] - below[1, middle])
+    last = math.hypot(below[0, end] - below[0, middle], below[1, end] - below[1, middle])
+    return max(first, last)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def deviation(values: Array, width: int, out: Array) -> tuple[float, float]:
-    """out = values - centre; the centre of their range, and the largest |out|."""
-    least, most = values[0], values[0]
+def attenuate(
+    rates: Array, below_low: Array, below_high: Array, width: int, loss: Array, change: Array
+) -> tuple[complex, float]:
+    """loss = A from the rates of decay (low, mid, high) and the two crossovers.
+
+    Its value in the middle of the block, change = how A differs from that, and a bound of |change|.
+    """
+    kind = loss.dtype.type
+    low, middle, top = kind(rates[0] - rates[1]), kind(rates[1] - rates[2]), kind(rates[2])
     for k in range(width):
-        least, most = min(least, values[k]), max(most, values[k])
-    centre = (least + most) * values.dtype.type(0.5)
+        loss[0, k] = top + middle * below_high[0, k] + low * below_low[0, k]
+        loss[1, k] = middle * below_high[1, k] + low * below_low[1, k]
+    real, imag = loss[0, width // 2], loss[1, width // 2]
     for k in range(width):
-        out[k] = values[k] - centre
-    return float(centre), max(float(most) - float(centre), float(centre) - float(least))
+        change[0, k], change[1, k] = loss[0, k] - real, loss[1, k] - imag
+    return complex(real, imag), abs(low) * furthest(below_low, width) + abs(middle) * furthest(below_high, width)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -115,28 +142,35 @@ def exponential(factor: float, change: Array, spread: float, width: int, out: Ar
     for term in range(terms, 0, -1):
         series_step(factor / term, change, width, out)
     for _ in range(squarings):
-        multiply(out, out, width, out)
+        square(out, width)
     return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def lines_through(
-    lengths: Array, loss: Array, near: Array, far: Array, block: int, width: int, change: Array, out: Array
+    lengths: Array,
+    middle: complex,
+    change: Array,
+    spread: float,
+    near: Array,
+    far: Array,
+    block: int,
+    width: int,
+    out: Array,
 ) -> None:
-    """D (lines, 2, BLOCK) = e^{-j w m - m A} of one item: what the block's bins share is taken out and worked out once.
+    """D (lines, 2, BLOCK) = e^{-j w m - m A} of one item, with A = middle + change, |change| <= spread.
 
-    near (lines + 1, 2, BLOCK) and far (lines + 1, blocks) are the factors of e^{-j w m}; `change` is for working in.
+    near (lines + 1, 2, BLOCK) and far (lines + 1, blocks) are the factors of e^{-j w m}.
     """
-    loss_real, spread_real = deviation(loss[0], width, change[0])
-    loss_imag, spread_imag = deviation(loss[1], width, change[1])
     for line in range(len(lengths)):
         length = lengths[line]
-        common = far[line, block] * np.exp(-length * complex(loss_real, loss_imag))
-        if exponential(-length, change, spread_real + spread_imag, width, out[line]):
-            multiply(out[line], near[line], width, out[line])
-            scale(common, out[line], width, out[line])
+        angle = -length * middle.imag
+        common = far[line, block] * math.exp(-length * middle.real) * complex(math.cos(angle), math.sin(angle))
+        if exponential(-length, change, spread, width, out[line]):
+            multiply(out[line], near[line], width)
+            scale(out[line], common, width)
         else:
-            scale(common, near[line], width, out[line])
+            scaled(near[line], common, width, out[line])
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -174,7 +208,7 @@ def solve_ring(through: Array, width: int, product: Array, turn: Array, states: 
     for pair in range(lines // 2):
         first_turn_of_two(through, 2 * pair, width, last, product)
     invert(product, -1.0, width, turn)
-    multiply(last, turn, width, last)
+    multiply(last, turn, width)
     for line in range(lines):
         line_state(through, line, line - 1 if line > 0 else lines - 1, width, states)
 
@@ -204,12 +238,12 @@ def write_output(source: Array, factor: Array, direct: float, width: int, out: A
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
-def send(feed: Array, near: Array, far: Array, block: int, width: int, work: Array, out: Array) -> None:
+def send(feed: Array, near: Array, far: Array, block: int, width: int, out: Array) -> None:
     """What goes before the network: feed e^{-j w delay}, without the gain."""
     lines = len(near) - 1
-    split(feed, width, work)
-    multiply(work, near[lines], width, out)
-    scale(far[lines, block], out, width, out)
+    split(feed, width, out)
+    multiply(out, near[lines], width)
+    scale(out, far[lines, block], width)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -240,14 +274,14 @@ def network_forward(
         width = end - start
         first_order(tangents[item, 0], halves[0, start:end], halves[1, start:end], width, low)
         first_order(tangents[item, 1], halves[0, start:end], halves[1, start:end], width, high)
-        attenuate(rates[item], low, high, width, loss)
-        lines_through(lengths[item], loss, near[item], far[item], block, width, a, through)
+        middle, spread = attenuate(rates[item], low, high, width, loss, a)
+        lines_through(lengths[item], middle, a, spread, near[item], far[item], block, width, through)
         solve_ring(through, width, a, b, states)
         combine(ones, states, width, a)
         invert(a, 2.0 / lines, width, loss)
-        send(feed[start:end], near[item], far[item], block, width, a, b)
-        multiply(b, loss, width, b)
-        scale(complex(mixing[item, 0], 0.0), b, width, b)
+        send(feed[start:end], near[item], far[item], block, width, b)
+        multiply(b, loss, width)
+        scale(b, complex(mixing[item, 0], 0.0), width)
         for output in range(2):
             combine(signs[output], states, width, a)
             write_output(a, b, mixing[item, 1], width, response[item, output, start:end])
@@ -363,7 +397,7 @@ def gradient_of_outputs(
         total += conjugate_times(grad[output, start : start + width], before, width, worth[output])
         combine(signs[output], states, width, work)
         add_product(worth[output], work, width, back)
-    multiply(back, inverse, width, back)
+    multiply(back, inverse, width)
     return total
 
 
@@ -403,31 +437,31 @@ def network_backward(
         width, begin, wet = end - start, step * start, mixing[item, 0]
         first_order(tangents[item, 0], halves[0, start:end], halves[1, start:end], width, low)
         first_order(tangents[item, 1], halves[0, start:end], halves[1, start:end], width, high)
-        attenuate(rates[item], low, high, width, loss)
-        lines_through(lengths[item], loss, near[item], far[item], block, width, a, through)
+        middle, spread = attenuate(rates[item], low, high, width, loss, a)
+        lines_through(lengths[item], middle, a, spread, near[item], far[item], block, width, through)
         solve_ring(through, width, a, turn, states)
         combine(ones, states, width, a)
         invert(a, share, width, inverse)
-        send(feed[start:end], near[item], far[item], block, width, a, b)
+        send(feed[start:end], near[item], far[item], block, width, b)
         parts[task, lines + 7] = gradient_of_outputs(
             grad[item], start, b, inverse, states, signs, width, worth, a, back
         )
         parts[task, lines + 5], parts[task, lines + 6] = sums_over(back, begin, step, width)
-        scale(complex(share, 0.0), back, width, back)
+        scale(back, complex(share, 0.0), width)
         for line in range(lines):
             drive(worth[0], worth[1], back, signs, line, width, drives)
         a[:, :width] = a.dtype.type(0.0)
         for line in range(lines - 1, -1, -1):  # the transposed ring cut open, then the turn that counts
             line_worth(through, line, drives, width, a)
-        multiply(a, turn, width, a)
+        multiply(a, turn, width)
         slope_of_lines(loss, inverse, begin, step, width, turn)
         b[:, :width] = b.dtype.type(0.0)
         for line in range(lines - 1, -1, -1):
             line_worth(through, line, drives, width, a)
             before = line - 1 if line > 0 else lines - 1
             parts[task, line] = wet * line_gradient(a, states, before, turn, lengths[item, line], width, b)
-        multiply(b, inverse, width, b)
-        scale(complex(wet, 0.0), b, width, b)
+        multiply(b, inverse, width)
+        scale(b, complex(wet, 0.0), width)
         parts[task, lines], _ = sums_over(b, 0.0, 0.0, width)
         parts[task, lines + 1], parts[task, lines + 2] = moments(b, low, width)
         parts[task, lines + 3], parts[task, lines + 4] = moments(b, high, width)
