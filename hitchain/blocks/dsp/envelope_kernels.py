@@ -16,18 +16,22 @@ import numpy as np
 from numba import njit
 
 CURVE = math.log(100.0)
-BLOCK = 64
+BLOCK = 256
 FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def powers(rate, table):
-    """table[i] = exp(rate i)."""
-    for i in range(len(table)):
+    """table[i] = exp(rate i), as products of exp(rate (i mod 16)) and exp(rate (i - i mod 16))."""
+    for i in range(16):
         table[i] = math.exp(rate * i)
+    for begin in range(16, len(table), 16):
+        start = table.dtype.type(math.exp(rate * begin))
+        for i in range(16):
+            table[begin + i] = start * table[i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def sections(since, duration, attack, release, step, span):
     """The first samples after the onset, the attack, the note's end and the release, in that order."""
     onset = min(max(math.ceil((0.0 - since) / step), 0), span)
@@ -37,7 +41,19 @@ def sections(since, duration, attack, release, step, span):
     return onset, peak, end, silence
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _within(begin, count, edges):
+    """The edges counted from a block's first sample, and no further than its ends."""
+    onset, peak, end, silence = edges
+    return (
+        min(max(onset - begin, 0), count),
+        min(max(peak - begin, 0), count),
+        min(max(end - begin, 0), count),
+        min(max(silence - begin, 0), count),
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def held(time, attack, decay, sustain):
     """The level of a held note, and exp(-CURVE (time - attack) / decay), which is 1 during the attack."""
     if time < attack:
@@ -46,7 +62,7 @@ def held(time, attack, decay, sustain):
     return sustain + (1.0 - sustain) * fallen, fallen
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def adsr_block(begin, count, since, shape, edges, step, falls, leaves, level):
     """level[i] of the samples begin + i, i < count; see `envelopes.adsr`.
 
@@ -56,7 +72,7 @@ def adsr_block(begin, count, since, shape, edges, step, falls, leaves, level):
         falls, leaves: powers of the decay's and of the release's fall in a sample.
     """
     duration, attack, decay, sustain, release = shape
-    onset, peak, end, silence = [min(max(edge - begin, 0), count) for edge in edges]
+    onset, peak, end, silence = _within(begin, count, edges)
     kind = level.dtype.type
     level[:onset] = 0
     level[silence:count] = 0
@@ -75,11 +91,11 @@ def adsr_block(begin, count, since, shape, edges, step, falls, leaves, level):
             level[i] = way * leaves[i - end] - rest
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def adsr_block_backward(begin, count, since, shape, edges, step, falls, leaves, upstream, sums):
     """Add the block's part to the eight sums over time from which `adsr_gradients` makes the gradients."""
-    duration, attack, decay, sustain, release = shape
-    onset, peak, end, silence = [min(max(edge - begin, 0), count) for edge in edges]
+    duration, attack, decay, _, release = shape
+    onset, peak, end, silence = _within(begin, count, edges)
     kind = falls.dtype.type
     time = since + begin * step
     if onset < peak:
@@ -115,7 +131,7 @@ def adsr_block_backward(begin, count, since, shape, edges, step, falls, leaves, 
         sums[7] += fallen * (age * bent + step * late)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def adsr_gradients(shape, sums):
     """With respect to since, duration, attack, decay, sustain and release."""
     duration, attack, decay, sustain, release = shape
@@ -140,7 +156,7 @@ def adsr_gradients(shape, sums):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def adsr_forward(first, last, since, duration, attack, decay, sustain, release, step, level):
     """See `envelopes.adsr`."""
     falls, leaves = np.empty(BLOCK, level.dtype), np.empty(BLOCK, level.dtype)
@@ -156,7 +172,7 @@ def adsr_forward(first, last, since, duration, attack, decay, sustain, release, 
             adsr_block(begin, count, since[v], shape, edges, step, falls, leaves, block)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def adsr_backward(first, last, since, duration, attack, decay, sustain, release, step, upstream, d):
     """The adjoint of `adsr_forward`: d[:, v] with respect to since, duration, attack, decay, sustain, release."""
     falls, leaves = np.empty(BLOCK, upstream.dtype), np.empty(BLOCK, upstream.dtype)

@@ -19,7 +19,7 @@ from numba.extending import overload
 
 FAST = {"reassoc", "contract", "nsz"}
 SILENT = 1e-25  # a partial that has decayed this far is left out: it is far below rounding, and subnormals are slow
-BLOCK = 64  # samples after which a rotation starts anew from its closed form, so that rounding does not grow
+BLOCK = 256  # samples after which a rotation starts anew from its closed form, so that rounding does not grow
 
 
 def sine_quarter(x):
@@ -50,7 +50,7 @@ def _overloadsine_quarter(x):
     return double
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def _frame(phase, offset, hop, frame, weight, turned):
     """Prepare the samples of one frame: their place between the frame's ends, and their turns since its first sample.
 
@@ -68,7 +68,7 @@ def _frame(phase, offset, hop, frame, weight, turned):
     return first, last - first, base
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def bank_forward(first_voice, last_voice, phase, ratio, amplitude, decay, offset, hop, top, audio):
     """audio[v, n] = sum over k of the partial's level at n * sin(2 pi ratio[v, k] * phase[v, n])."""
     half = amplitude.dtype.type(0.5)
@@ -101,7 +101,7 @@ def bank_forward(first_voice, last_voice, phase, ratio, amplitude, decay, offset
             frame += 1
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def bank_backward(
     first_voice,
     last_voice,
@@ -167,15 +167,22 @@ def bank_backward(
         d_offset[v] = shift
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def turning(rate, onset_rate, step, turn):
     """The vibrato's rotation and fade within a block: turn[0] the cosines, turn[1] the sines, turn[2] the fade."""
-    for i in range(turn.shape[1]):
-        angle = 2.0 * math.pi * rate * step * i
-        turn[0, i], turn[1, i], turn[2, i] = math.cos(angle), math.sin(angle), math.exp(-onset_rate * step * i)
+    angle, fall = 2.0 * math.pi * rate * step, -onset_rate * step
+    for begin in range(0, turn.shape[1], 16):
+        c, s, e = math.cos(angle * begin), math.sin(angle * begin), math.exp(fall * begin)
+        for i in range(16):
+            if begin == 0:
+                turn[0, i], turn[1, i], turn[2, i] = math.cos(angle * i), math.sin(angle * i), math.exp(fall * i)
+            else:
+                turn[0, begin + i] = c * turn[0, i] - s * turn[1, i]
+                turn[1, begin + i] = s * turn[0, i] + c * turn[1, i]
+                turn[2, begin + i] = e * turn[2, i]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def vibrato_block(begin, count, since, motion, step, turn, phase):
     """phase[i] = frequency (t + depth * I(t)) of the samples begin + i, i < count; see `oscillators.vibrato_phase`.
 
@@ -198,7 +205,7 @@ def vibrato_block(begin, count, since, motion, step, turn, phase):
         phase[i] = frequency * (start + i * step + depth * swing)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def vibrato_block_backward(begin, count, since, motion, step, turn, upstream, sums):
     """Add the block's part to the five sums over time from which `vibrato_gradients` makes the gradients."""
     _, depth, rate, h = motion
@@ -225,7 +232,7 @@ def vibrato_block_backward(begin, count, since, motion, step, turn, upstream, su
     sums[4] += d_h
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def vibrato_gradients(motion, sums):
     """With respect to since, frequency, depth, rate and onset rate."""
     frequency, depth = motion[0], motion[1]
@@ -238,7 +245,7 @@ def vibrato_gradients(motion, sums):
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def vibrato_forward(first, last, since, frequency, depth, rate, onset_rate, step, phase):
     """See `oscillators.vibrato_phase`."""
     span = phase.shape[1]
@@ -251,7 +258,7 @@ def vibrato_forward(first, last, since, frequency, depth, rate, onset_rate, step
             vibrato_block(begin, end - begin, since[v], motion, step, turn, phase[v, begin:end])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def vibrato_backward(first, last, since, frequency, depth, rate, onset_rate, step, upstream, d):
     """The adjoint of `vibrato_forward`: d[:, v] with respect to since, frequency, depth, rate and onset_rate."""
     span = upstream.shape[1]
@@ -268,7 +275,7 @@ def vibrato_backward(first, last, since, frequency, depth, rate, onset_rate, ste
             d[i, v] = gradients[i]
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def lookup_block(count, table, phase, ratio, index, w, corners, audio):
     """audio[i] += Catmull-Rom interpolation of the table at ratio * phase[i] turns. Its size is a power of two.
 
@@ -294,7 +301,7 @@ def lookup_block(count, table, phase, ratio, index, w, corners, audio):
         audio[i] += b[i] + w[i] * (m + w[i] * (rise * six - two * m - s + w[i] * bend)) * half
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def lookup_block_backward(count, phase, ratio, index, w, corners, upstream, d_table, d_phase):
     """Add to the gradients of the table and of the phase; returns that of the ratio. Overwrites the corners."""
     size = len(d_table)
@@ -324,7 +331,7 @@ def lookup_block_backward(count, phase, ratio, index, w, corners, upstream, d_ta
     return turned
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def lookup_forward(first, last, tables, phase, ratio, audio):
     """See `oscillators.lookup`. The audio must come in as zeros."""
     span = phase.shape[1]
@@ -336,7 +343,7 @@ def lookup_forward(first, last, tables, phase, ratio, audio):
             lookup_block(end - begin, tables[v], turns, ratio[v], index, w, corners, block)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def lookup_backward(first, last, tables, phase, ratio, upstream, d_tables, d_phase, d_ratio):
     """The adjoint of `lookup_forward`. The gradients must come in as zeros."""
     span = phase.shape[1]

@@ -15,11 +15,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-BLOCK = 64
+BLOCK = 256
 FAST = {"reassoc", "contract", "nsz"}
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def states_block(count, x, g, damping, state, work, one, two):
     """The states before each sample, into `one` and `two`; moves `state` (2,) on. `work` is float64 (5, BLOCK)."""
     p, q, w, first, second = work[0], work[1], work[2], work[3], work[4]
@@ -39,7 +39,7 @@ def states_block(count, x, g, damping, state, work, one, two):
     state[0], state[1] = s1, s2
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def output_block(count, x, g, damping, mix, one, two, output):
     """The filter's output from its states. `output` may be `x`."""
     direct, band, low = mix[0], mix[1] + mix[2] * damping, mix[3]
@@ -49,23 +49,24 @@ def output_block(count, x, g, damping, mix, one, two, output):
         output[i] = direct * x[i] + band * v1 + low * (two[i] + gain * v1)
 
 
-@njit(cache=True, nogil=True, fastmath=FAST)
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def backward_block(count, x, g, damping, mix, one, two, upstream, adjoint, work, d_x, d_g):
     """Back through a block: `adjoint` (2,), the gradient of the states after it, becomes that of those before it.
 
-    Returns the gradient of the damping. `d_x` may be `upstream`.
+    Args:
+        work: as `states_block` left it; overwritten.
+        d_x: may be `upstream`.
+
+    Returns:
+        The gradient of the damping.
     """
     direct, damped, low = mix[0], mix[2], mix[3]
     band = mix[1] + damped * damping
     p, q, w, later1, later2 = work[0], work[1], work[2], work[3], work[4]
     for i in range(count):
-        gain = float(g[i])
-        inverse = 1.0 / (1.0 + gain * (gain + damping))
-        p[i] = 2.0 * gain * inverse
-        q[i] = 2.0 * inverse - 1.0
-        w[i] = 1.0 - gain * p[i]
-        later1[i] = inverse * (band + gain * low) * upstream[i]
-        later2[i] = low * upstream[i] - gain * later1[i]
+        inverse = 0.5 * (1.0 + q[i])
+        later1[i] = inverse * (band + g[i] * low) * upstream[i]
+        later2[i] = low * upstream[i] - g[i] * later1[i]
     l1, l2 = adjoint[0], adjoint[1]
     for i in range(count - 1, -1, -1):
         before1, before2 = q[i] * l1 + (p[i] * l2 + later1[i]), w[i] * l2 + (later2[i] - p[i] * l1)
@@ -87,7 +88,7 @@ def backward_block(count, x, g, damping, mix, one, two, upstream, adjoint, work,
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def filter_forward(first, last, audio, g, k, mix, output, kept):
     """See `state_variable.state_variable_filter`. Keeps the states before each block in `kept`."""
     work, one, two, state = np.empty((5, BLOCK)), np.empty(BLOCK), np.empty(BLOCK), np.empty(2)
@@ -102,7 +103,7 @@ def filter_forward(first, last, audio, g, k, mix, output, kept):
             output_block(end - begin, x, gain, float(k[row]), mix, one, two, output[row, begin:end])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def filter_backward(first, last, audio, g, k, mix, kept, upstream, d_audio, d_g, d_k):
     """The adjoint recursion, from the last block to the first."""
     work, one, two = np.empty((5, BLOCK)), np.empty(BLOCK), np.empty(BLOCK)
@@ -117,7 +118,5 @@ def filter_backward(first, last, audio, g, k, mix, kept, upstream, d_audio, d_g,
             state[:] = kept[row, block]
             states_block(end - begin, x, gain, float(k[row]), state, work, one, two)
             to_x, to_g = d_audio[row, begin:end], d_g[row, begin:end]
-            total += backward_block(
-                end - begin, x, gain, float(k[row]), mix, one, two, up, adjoint, work, to_x, to_g
-            )
+            total += backward_block(end - begin, x, gain, float(k[row]), mix, one, two, up, adjoint, work, to_x, to_g)
         d_k[row] = total

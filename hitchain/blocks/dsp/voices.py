@@ -24,6 +24,15 @@ from hitchain.blocks.notes.notes import Notes
 GROWTH = 2.0**0.25
 """Ratio of the spans of neighbouring buckets: a voice is padded by less than this."""
 
+RAGGED_GROWTH = 4.0
+"""The same where the padding is memory that is asked for and never touched."""
+
+SHORTEST = 8.0
+"""log2 of the samples up to which all voices share a bucket."""
+
+GROUP = 1 << 22
+"""Samples, padding included, that are computed at a time: a song of a thousand notes needs no more memory than this."""
+
 
 @dataclass(frozen=True)
 class Voices:
@@ -84,6 +93,7 @@ def render(
     voice: Callable[[Voices], Tensor],
     dtype: torch.dtype | None = None,
     chosen: Tensor | None = None,
+    ragged: bool = False,
 ) -> Tensor:
     """Play notes: each voice over its own stretch of samples, added up.
 
@@ -95,19 +105,24 @@ def render(
         voice: is called for some of the notes at a time; returns their audio (voices, span), or (voices, <= span).
         dtype: of the result where nothing sounds; default that of the onsets.
         chosen: bool (batch, notes): play these only.
+        ragged: the voice computes no more than each one's own count of samples, so voices of all lengths may go
+            together.
 
     Returns:
         (batch, 1, round(notes.length * sample_rate)), deterministic whatever the number of threads.
     """
     samples = round(notes.length * sample_rate)
     audio = torch.zeros(notes.batch, samples, dtype=dtype or notes.onset.dtype, device=notes.onset.device)
-    for voices in allocate(notes, sample_rate, tail, chosen):
-        audio = audio + overlap_add(voice(voices), voices, notes.batch, samples)
+    for voices in allocate(notes, sample_rate, tail, chosen, RAGGED_GROWTH if ragged else GROWTH):
+        audio = overlap_add(audio, voice(voices), voices)
     return audio[:, None, :]
 
 
-def allocate(notes: Notes, sample_rate: int, tail: Tensor | float, chosen: Tensor | None = None) -> Iterator[Voices]:
-    """The sounding notes in buckets of like length, each length at most `GROWTH` times the next shorter one."""
+def allocate(
+    notes: Notes, sample_rate: int, tail: Tensor | float, chosen: Tensor | None = None, growth: float = GROWTH
+) -> Iterator[Voices]:
+    """The sounding notes in groups of like length, each bucket's at most `growth` times the next shorter one's, and of
+    no more than `GROUP` samples (or one note)."""
     samples = round(notes.length * sample_rate)
     onset, end = notes.onset.detach().double(), (notes.onset.detach().double() + notes.duration.detach().double())
     tail = torch.as_tensor(tail, device=onset.device).detach().double()
@@ -119,30 +134,34 @@ def allocate(notes: Notes, sample_rate: int, tail: Tensor | float, chosen: Tenso
         sounding = sounding & chosen
     row, column = torch.nonzero(sounding, as_tuple=True)
     start, count = start[row, column], count[row, column]
-    bucket = torch.ceil(torch.log(count.double()) / math.log(GROWTH)).clamp_min(32).to(torch.int64)
+    bucket = (
+        torch.ceil(torch.log(count.double()) / math.log(growth)).clamp_min(SHORTEST / math.log2(growth)).to(torch.int64)
+    )
     for size in sorted(set(bucket.tolist())):
         of_size = torch.nonzero(bucket == size).squeeze(-1)
-        yield Voices(
-            row=row[of_size],
-            column=column[of_size],
-            start=start[of_size],
-            count=count[of_size],
-            span=int(count[of_size].max()),
-            sample_rate=sample_rate,
-        )
+        for group in torch.split(of_size, max(1, GROUP // int(count[of_size].max()))):
+            yield Voices(
+                row=row[group],
+                column=column[group],
+                start=start[group],
+                count=count[group],
+                span=int(count[group].max()),
+                sample_rate=sample_rate,
+            )
 
 
-def overlap_add(audio: Tensor, voices: Voices, batch: int, samples: int) -> Tensor:
-    """Add each voice's first `count` samples to its batch item at `start`. Differentiable with respect to the audio.
+def overlap_add(onto: Tensor, audio: Tensor, voices: Voices) -> Tensor:
+    """Add each voice's first `count` samples to its batch item at `start`, in place.
 
     Args:
+        onto: (batch, samples), to be written to; not a leaf that wants gradients.
         audio: (voices, <= span).
 
     Returns:
-        (batch, samples).
+        `onto`. Differentiable with respect to what it held, and to the audio.
     """
     places = list(zip(voices.row.tolist(), voices.start.tolist(), voices.count.tolist(), strict=True))
-    result: Tensor = _OverlapAdd.apply(audio, places, batch, samples)  # type: ignore[no-untyped-call]
+    result: Tensor = _OverlapAdd.apply(onto, audio, places)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -169,22 +188,23 @@ class _OverlapAdd(torch.autograd.Function):
     """One voice after the other, in order: no race, so the same bytes whatever the number of threads."""
 
     @staticmethod
-    def forward(ctx: Any, audio: Tensor, places: Places, batch: int, samples: int) -> Tensor:
+    def forward(ctx: Any, onto: Tensor, audio: Tensor, places: Places) -> Tensor:
         ctx.places, ctx.shape = places, audio.shape
-        result = audio.new_zeros(batch, samples)
+        ctx.mark_dirty(onto)
         for voice, (row, start, count) in zip(audio, places, strict=True):
             count = min(count, voice.shape[-1])
-            result[row, start : start + count] += voice[:count]
-        return result
+            onto[row, start : start + count] += voice[:count]
+        return onto
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        gradient = upstream.new_zeros(ctx.shape)
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+        gradient = upstream.new_empty(ctx.shape)
         for voice, (row, start, count) in zip(gradient, ctx.places, strict=True):
             count = min(count, voice.shape[-1])
             voice[:count] = upstream[row, start : start + count]
-        return gradient, None, None, None
+            voice[count:] = 0
+        return upstream, gradient, None
 
 
 class _Read(torch.autograd.Function):

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import Instrument
-from hitchain.blocks.dsp import noise, oscillators
+from hitchain.blocks.dsp import noise, oscillators, subtractive_voice
 from hitchain.blocks.dsp.decibels import midi_to_hz, to_gain
-from hitchain.blocks.dsp.envelopes import adsr
-from hitchain.blocks.dsp.state_variable import prewarp, state_variable_filter
-from hitchain.blocks.dsp.voices import Voices, read, render
+from hitchain.blocks.dsp.voices import Voices, render
 from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.parameter import SEED, Parameter, Settings
 from hitchain.blocks.registry import register
@@ -26,6 +24,12 @@ VIBRATO_DELAY = 0.3
 
 HARMONICS = oscillators.HIGHEST_BIN // 2
 """Harmonics of the oscillators at most: up to 22 kHz from 21.5 Hz on."""
+
+TIMES = (
+    *("filter_attack", "filter_decay", "filter_release"),
+    *("attack", "decay", "release"),
+)
+SUSTAINS = ("filter_sustain", "sustain")
 
 BRIGHTEST = 0.49
 """The cutoff stays below this fraction of the sample rate."""
@@ -89,56 +93,44 @@ class Subtractive(Instrument):
 
     def forward(self, notes: Notes, settings: Settings) -> Tensor:  # type: ignore[override]
         level = settings["level"]
-        white = noise.table(int(settings.get(SEED, 0))).to(dtype=level.dtype, device=level.device)[None]
+        white = noise.table(int(settings.get(SEED, 0))).to(dtype=level.dtype, device=level.device)
 
         def voice(voices: Voices) -> Tensor:
             return self._voice(voices, notes, settings, white)
 
-        return render(notes, self.sample_rate, settings["release"] / 1000.0, voice, dtype=level.dtype)
+        return render(notes, self.sample_rate, settings["release"] / 1000.0, voice, dtype=level.dtype, ragged=True)
 
     def _voice(self, voices: Voices, notes: Notes, settings: Settings, white: Tensor) -> Tensor:
         """(voices, span)."""
         knob = {name: voices.of(settings[name]) for name in (parameter.name for parameter in self.parameters)}
         velocity = voices.of(notes.velocity).to(knob["level"].dtype)
         pitch = voices.of(notes.pitch).double()
-        since, duration = voices.since(notes.onset), voices.of(notes.duration)
         loudness = 1.0 - knob["velocity_to_level"] * (1.0 - velocity)
         gain = to_gain(knob["level"]) * loudness * voices.of(notes.mask).to(velocity.dtype) * REFERENCE
         gain = gain / torch.sqrt(knob["resonance"] * math.sqrt(2.0))
 
-        sound = self._oscillators(voices, midi_to_hz(pitch), since, knob, gain)
-        hiss = read(white, torch.zeros_like(voices.row), voices.noise_position(notes), voices.span)
-        sound = torch.addcmul(sound, hiss, (gain * knob["noise"])[:, None])
+        low, high = self._tables(midi_to_hz(pitch), knob, gain)
+        shape = {name: knob[name] / 1000.0 for name in TIMES} | {name: knob[name] for name in SUSTAINS}
+        closed, opened = self._cutoffs(pitch, velocity, knob)
+        motion = {
+            "since": voices.since(notes.onset),
+            "duration": voices.of(notes.duration),
+            "frequency": midi_to_hz(pitch),
+            "vibrato_depth": _cents(knob["vibrato_depth"]) - 1.0,
+            "vibrato_rate": knob["vibrato_rate"],
+            "vibrato_onset_rate": torch.full_like(pitch, 1.0 / VIBRATO_DELAY),
+            "ratio": _cents(knob["detune"]),
+        }
+        rest = {"hiss": gain * knob["noise"], "closed": closed, "opened": opened, "damping": 1.0 / knob["resonance"]}
+        place = voices.noise_position(notes)
+        return subtractive_voice.play({**motion, **rest, **shape}, low, high, white, place, voices, self.poles)
 
-        g = prewarp(self._cutoff(voices, pitch, velocity, since, duration, knob), self.sample_rate)
-        sound = state_variable_filter(sound, g, 1.0 / knob["resonance"])
-        if self.poles == 4:
-            sound = state_variable_filter(sound, g, torch.full_like(gain, math.sqrt(2.0)))
-        return sound * self._envelope("", voices, since, duration, knob)
-
-    def _envelope(
-        self, prefix: str, voices: Voices, since: Tensor, duration: Tensor, knob: dict[str, Tensor]
-    ) -> Tensor:
-        attack, decay, release = (knob[prefix + name] / 1000.0 for name in ("attack", "decay", "release"))
-        sustain = knob[prefix + "sustain"]
-        return adsr(since, duration, attack, decay, sustain, release, self.sample_rate, voices.span)
-
-    def _cutoff(
-        self,
-        voices: Voices,
-        pitch: Tensor,
-        velocity: Tensor,
-        since: Tensor,
-        duration: Tensor,
-        knob: dict[str, Tensor],
-    ) -> Tensor:
-        """[Hz], (voices, span). Both ends of the envelope's way are held below the limit, softly: no gradient dies."""
+    def _cutoffs(self, pitch: Tensor, velocity: Tensor, knob: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """log2 of the cutoff [Hz] at both ends of the envelope's way. Both are held below the limit, softly: no
+        gradient dies."""
         octaves = knob["key_tracking"] * ((pitch - 60.0) / 12.0).to(velocity.dtype)
-        octaves = octaves + knob["velocity_to_cutoff"] * (velocity - 1.0)
-        closed = self._limit(torch.log2(knob["cutoff"]) + octaves)
-        opened = self._limit(torch.log2(knob["cutoff"]) + octaves + knob["envelope_amount"])
-        envelope = self._envelope("filter_", voices, since, duration, knob)
-        return torch.exp2(torch.addcmul(closed[:, None], (opened - closed)[:, None], envelope))
+        octaves = torch.log2(knob["cutoff"]) + octaves + knob["velocity_to_cutoff"] * (velocity - 1.0)
+        return self._limit(octaves), self._limit(octaves + knob["envelope_amount"])
 
     def _limit(self, octaves: Tensor) -> Tensor:
         """log2 of a frequency f -> log2 of f / (1 + (f / limit)^3)^(1/3), which stays below the limit."""
@@ -146,20 +138,13 @@ class Subtractive(Instrument):
         sharpness = 3.0 * math.log(2.0)
         return limit - torch.nn.functional.softplus((limit - octaves) * sharpness) / sharpness
 
-    def _oscillators(
-        self, voices: Voices, frequency: Tensor, since: Tensor, knob: dict[str, Tensor], gain: Tensor
-    ) -> Tensor:
-        """The first oscillator with its sub, and the second: (voices, span)."""
-        depth = torch.exp2(knob["vibrato_depth"].double() / 1200.0) - 1.0
-        onset_rate = torch.full_like(depth, 1.0 / VIBRATO_DELAY)
-        rate = self.sample_rate
-        phase = oscillators.vibrato_phase(since, frequency, depth, knob["vibrato_rate"], onset_rate, rate, voices.span)
-        ratio = torch.exp2(knob["detune"].double() / 1200.0)
-        highest = frequency * (1.0 + depth)
-
+    def _tables(self, frequency: Tensor, knob: dict[str, Tensor], gain: Tensor) -> tuple[Tensor, Tensor]:
+        """The first oscillator with its sub, and the second, as waveform tables: (voices, TABLE_SIZE)."""
+        highest = frequency * _cents(knob["vibrato_depth"])
         sine, cosine = _waveform(knob)
         first = self._audible(highest).to(gain.dtype) * gain[:, None]
-        second = self._audible(highest * ratio).to(gain.dtype) * (gain * knob["second_oscillator"])[:, None]
+        second = self._audible(highest * _cents(knob["detune"])).to(gain.dtype)
+        second = second * (gain * knob["second_oscillator"])[:, None]
         odd = 2.0 * _harmonics(sine) - 1.0
         heard = oscillators.below_nyquist(odd * highest[:, None] / 2.0, self.sample_rate).to(gain.dtype)
         sub = (4.0 / math.pi) / odd * heard * (gain * knob["sub"])[:, None]
@@ -167,9 +152,7 @@ class Subtractive(Instrument):
         # in a table that turns at half the note's frequency, the first oscillator has the even bins, the sub odd ones
         low_sine, low_cosine = _interleave(sine * first, sub), _interleave(cosine * first, torch.zeros_like(sub))
         low = oscillators.waveform_tables(low_sine, low_cosine)
-        high = oscillators.waveform_tables(_from_one(sine * second), _from_one(cosine * second))
-        halves = torch.full_like(ratio, 0.5)
-        return oscillators.lookup(low, phase, halves) + oscillators.lookup(high, phase, ratio)
+        return low, oscillators.waveform_tables(_from_one(sine * second), _from_one(cosine * second))
 
     def _audible(self, frequency: Tensor) -> Tensor:
         """How much of each harmonic to keep: (voices, HARMONICS), float64. The table's end fades like the band's."""
@@ -191,6 +174,11 @@ def _waveform(knob: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     pulse = knob["pulse"][:, None] * ramp
     sine = knob["saw"][:, None] * ramp + knob["triangle"][:, None] * corner + pulse * (1.0 - torch.cos(turn))
     return sine, pulse * torch.sin(turn)
+
+
+def _cents(cents: Tensor) -> Tensor:
+    """A frequency ratio, in float64."""
+    return torch.exp2(cents.double() / 1200.0)
 
 
 def _harmonics(like: Tensor) -> Tensor:
