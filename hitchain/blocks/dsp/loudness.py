@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hitchain.blocks.dsp import fft
-from hitchain.blocks.dsp.decibels import from_gain
-from hitchain.blocks.dsp.resampling import upsample
+from hitchain.blocks.dsp.threads import over_rows
+from hitchain.blocks.dsp.true_peak import peak_level
 
 LOWEST_LOUDNESS = -120.0
 """[LUFS] What silence reads (the standard has minus infinity). At and below it gradients are zero, hence finite."""
@@ -96,22 +98,70 @@ def hop_length(sample_rate: int) -> int:
     return max(1, round(_HOP * sample_rate))
 
 
-def mean_squares(power: Tensor, hop: int, hops: int = _MOMENTARY) -> Tensor:
-    """Overlapping means of a power signal.
+def weighted_power(audio: Tensor, sample_rate: int, step: int, parallel: bool | None = None) -> Tensor:
+    """The K-weighted mean square in steps, channels added up.
+
+    On CPU the filters run in time, back with their adjoint, and the filtered signal is nowhere stored. Elsewhere
+    (`parallel`) they are applied in frequency.
 
     Args:
-        power: (batch, samples), the squares summed over channels.
-        hop: samples from one block to the next, see `hop_length`.
-        hops: length of a block in hops: 4 for momentary, 30 for short-term loudness.
+        audio: (batch, channels, samples), samples >= step.
+        step: samples in a step; an incomplete step at the end does not count.
 
     Returns:
-        (batch, blocks). An incomplete block at the end does not count; a signal shorter than one block is one block.
+        (batch, samples // step). Differentiable once.
     """
-    steps = power.shape[-1] // hop
-    if steps < hops:
+    steps = audio.shape[-1] // step
+    if audio.device.type != "cpu" if parallel is None else parallel:
+        power = k_weighted(audio, sample_rate).square().sum(dim=1)
+        return power[:, : steps * step].reshape(-1, steps, step).mean(dim=-1)
+    rows: Tensor = _WeightedPower.apply(audio.flatten(0, 1), sample_rate, step)  # type: ignore[no-untyped-call]
+    return rows.reshape(audio.shape[0], audio.shape[1], steps).sum(dim=1)
+
+
+class _WeightedPower(torch.autograd.Function):
+    """(rows, samples) -> (rows, steps)."""
+
+    @staticmethod
+    def forward(ctx: Any, audio: Tensor, sample_rate: int, step: int) -> Tensor:
+        from hitchain.blocks.dsp import loudness_kernels as kernels
+
+        steps = audio.shape[-1] // step
+        per_block = max(1, kernels.BLOCK // step)
+        filters = torch.tensor(k_weighting_coefficients(sample_rate), dtype=torch.float64)
+        power = audio.new_empty(len(audio), steps)
+        states = torch.empty(len(audio), -(-steps // per_block), 6, dtype=torch.float64)
+        over_rows(
+            kernels.power_forward, len(audio), *_arrays(audio, filters), step, power.numpy(), per_block, states.numpy()
+        )
+        ctx.save_for_backward(audio, filters, states)
+        ctx.shape = (step, per_block)
+        return power
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        from hitchain.blocks.dsp import loudness_kernels as kernels
+
+        audio, filters, states = ctx.saved_tensors
+        grad_audio = torch.empty_like(audio, memory_format=torch.contiguous_format)
+        results = _arrays(states, grad, grad_audio)
+        over_rows(kernels.power_backward, len(audio), *_arrays(audio, filters), *ctx.shape, *results)
+        return grad_audio, None, None
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def block_means(power: Tensor, hops: int = _MOMENTARY) -> Tensor:
+    """Mean squares of hops (batch, hops in all) -> of overlapping blocks, `hops` long each (batch, blocks).
+
+    Less than one block is one block.
+    """
+    if power.shape[-1] < hops:
         return power.mean(dim=-1, keepdim=True)
-    means = power[:, : steps * hop].reshape(-1, steps, hop).mean(dim=-1)
-    return means.unfold(-1, hops, 1).mean(dim=-1)
+    return power.unfold(-1, hops, 1).mean(dim=-1)
 
 
 def from_mean_square(power: Tensor) -> Tensor:
@@ -121,7 +171,11 @@ def from_mean_square(power: Tensor) -> Tensor:
 
 
 def _blocks(audio: Tensor, sample_rate: int, hops: int) -> Tensor:
-    return mean_squares(k_weighted(audio, sample_rate).square().sum(dim=1), hop_length(sample_rate), hops)
+    """Mean squares of gating blocks. Samples after the last whole hop do not count, unless there is not one block."""
+    hop, samples = hop_length(sample_rate), audio.shape[-1]
+    if samples < hops * hop:
+        return weighted_power(audio, sample_rate, samples)
+    return block_means(weighted_power(audio, sample_rate, hop), hops)
 
 
 def gated_loudness(blocks: Tensor) -> Tensor:
@@ -195,5 +249,4 @@ def true_peak(audio: Tensor, sample_rate: int, oversampling: int = 4) -> Tensor:
     """
     if sample_rate >= 96_000:
         oversampling = max(1, oversampling * 48_000 // sample_rate)
-    between = upsample(audio, oversampling).abs().amax(dim=(1, 2))
-    return from_gain(torch.maximum(between, audio.abs().amax(dim=(1, 2))))
+    return peak_level(audio, oversampling).amax(dim=-1)

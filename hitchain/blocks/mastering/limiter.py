@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hitchain.blocks.block import Block
 from hitchain.blocks.dsp import limiting, loudness
@@ -14,12 +15,21 @@ from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 
-_MARGIN = 0.15  # dB kept under the ceiling, for peaks that fall between the points of the detector
 _COARSEST = 16  # at most so many samples become one in the quick model of the solver
 _FLATTEST = 0.01  # LU per dB: the least slope by which an error or a gradient is divided
 _MOST_STEPS = 16
-_FAST_LOOKAHEAD = 0.5  # ms
-_FAST_RELEASE = 1.0  # ms
+
+Measured = TypeVar("Measured")
+
+
+class Solution(NamedTuple, Generic[Measured]):
+    """Of the search: gain [dB], slope [LU per dB] there and whether the target was within reach, each (batch,); and
+    what came with the last measurement."""
+
+    gain: Tensor
+    slope: Tensor
+    reached: Tensor
+    measured: Measured
 
 
 @register("mastering/limiter")
@@ -57,54 +67,36 @@ class Limiter(Block):
         tolerance: float = 1e-3,
     ) -> None:
         super().__init__(sample_rate)
-        self.slow_lookahead = max(1, round(lookahead * 1e-3 * sample_rate))
-        self.fast_lookahead = max(1, round(_FAST_LOOKAHEAD * 1e-3 * sample_rate))
+        self.lookahead = lookahead
         self.oversampling = oversampling
         self.highest_gain = highest_gain
         self.tolerance = tolerance
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
-        level = limiting.peak_level(audio, self.oversampling) - (settings["ceiling"] - _MARGIN)[:, None]
-        held = limiting.hold(level, self.slow_lookahead)
-        slow, fast = self._stages(settings["release"])
-
-        def limited(gain: Tensor) -> Tensor:
-            raised = gain[:, None]
-            return audio * to_gain(raised - limiting.gain_reduction(level + raised, held + raised, slow, fast))[:, None]
-
+        if audio.shape[-1] == 0:
+            return audio
+        target, release = settings["target"], settings["release"]
+        level = limiting.excess(audio, settings["ceiling"], self.oversampling)
+        slow, _ = limiting.stages(release, self.lookahead, self.sample_rate)
+        held = limiting.hold(level, slow.lookahead)
         with torch.no_grad():
-            start = self._quick_gain(audio, level, settings)
-            gain, reached = self._solve(lambda gain: self._loudness(limited(gain)), settings["target"], start)
-        if torch.is_grad_enabled() and any(value.requires_grad for value in (audio, *settings.values())):
-            gain = self._with_gradient(limited, gain, reached, settings["target"])
-        return limited(gain)
+            start, slope = self._quick_gain(audio, level, target, release)
+        result: Tensor = _Levelled.apply(self, audio, level, held, release, target, start, slope)  # type: ignore[no-untyped-call]
+        return result
 
-    def _stages(self, release: Tensor, factor: int = 1) -> tuple[limiting.Stage, limiting.Stage]:
-        """The two stages, at the sample rate divided by `factor`."""
-        rate = self.sample_rate / factor
-        slow = limiting.release_coefficient(release, rate)
-        fast = limiting.release_coefficient(torch.full_like(release, _FAST_RELEASE), rate)
-        return (
-            limiting.Stage(slow, max(1, round(self.slow_lookahead / factor))),
-            limiting.Stage(fast, max(1, round(self.fast_lookahead / factor))),
-        )
+    def limited(self, audio: Tensor, level: Tensor, held: Tensor, release: Tensor, gain: Tensor) -> Tensor:
+        """The output at a gain (batch,) [dB]. Level and held: of the input, above the ceiling."""
+        slow, fast = limiting.stages(release, self.lookahead, self.sample_rate)
+        raised = gain[:, None]
+        return limiting.amplify(audio, gain, limiting.gain_reduction(level + raised, held + raised, slow, fast))
 
-    def _loudness(self, audio: Tensor) -> Tensor:
+    def loudness(self, audio: Tensor) -> Tensor:
+        """Integrated loudness (batch,) [LUFS]."""
         return loudness.integrated_loudness(audio, self.sample_rate)
 
-    def _with_gradient(
-        self, limited: Callable[[Tensor], Tensor], gain: Tensor, reached: Tensor, target: Tensor
-    ) -> Tensor:
-        """The same gain, with the gradient of the implicit function."""
-        with torch.enable_grad():
-            free = gain.clone().requires_grad_()
-            error = self._loudness(limited(free)) - target
-            (slope,) = torch.autograd.grad(error.sum(), free, retain_graph=True)
-        step = (error - error.detach()) / slope.clamp_min(_FLATTEST)
-        return gain - torch.where(reached, step, 0.0)
-
-    def _quick_gain(self, audio: Tensor, level: Tensor, settings: Settings) -> Tensor:
-        """A good first guess from one sample in `_COARSEST`, on which the search costs next to nothing.
+    def _quick_gain(self, audio: Tensor, level: Tensor, target: Tensor, release: Tensor) -> tuple[Tensor, Tensor]:
+        """A good first guess, and the loudness's slope there [LU per dB], from one sample in `_COARSEST`, on which the
+        search costs next to nothing.
 
         The gain changes slowly beside the K-weighting's ringing, so weighting once, before it, is nearly the same.
         """
@@ -112,39 +104,40 @@ class Limiter(Block):
         factor = max(f for f in range(1, _COARSEST + 1) if hop % f == 0)
         samples = audio.shape[-1] // factor
         if samples == 0:
-            return torch.zeros_like(settings["target"])
-
-        def coarse(signal: Tensor) -> Tensor:
-            return signal[:, : samples * factor].reshape(-1, samples, factor)
-
-        power = coarse(loudness.k_weighted(audio, self.sample_rate).square().sum(dim=1)).mean(dim=-1)
-        peaks = coarse(level).amax(dim=-1)
-        slow, fast = self._stages(settings["release"], factor)
+            return torch.zeros_like(target), torch.ones_like(target)
+        power = loudness.weighted_power(audio, self.sample_rate, factor)
+        peaks = level[:, : samples * factor].reshape(-1, samples, factor).amax(dim=-1)
+        slow, fast = limiting.stages(release, self.lookahead, self.sample_rate / factor)
         held = limiting.hold(peaks, slow.lookahead)
 
-        def quick_loudness(gain: Tensor) -> Tensor:
+        def gated(power: Tensor) -> Tensor:
+            return loudness.gated_loudness(loudness.block_means(_hops(power, hop // factor)))
+
+        def quick(gain: Tensor) -> tuple[Tensor, None]:
             raised = gain[:, None]
             reduction = limiting.gain_reduction(peaks + raised, held + raised, slow, fast)
-            return self._gated(power * to_gain(2.0 * (raised - reduction)), hop // factor)
+            return gated(power * to_gain(2.0 * (raised - reduction))), None
 
-        unlimited = settings["target"] - self._gated(power, hop // factor)
-        return self._solve(quick_loudness, settings["target"], unlimited)[0]
+        found = self.solve(quick, target, target - gated(power), torch.ones_like(target))
+        return found.gain, found.slope
 
-    @staticmethod
-    def _gated(power: Tensor, hop: int) -> Tensor:
-        return loudness.gated_loudness(loudness.mean_squares(power, hop))
+    def solve(
+        self, measure: Callable[[Tensor], tuple[Tensor, Measured]], target: Tensor, start: Tensor, slope: Tensor
+    ) -> Solution[Measured]:
+        """The gain (batch,) [dB] at which the loudness is the target.
 
-    def _solve(self, measure: Callable[[Tensor], Tensor], target: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-        """The gain (batch,) [dB] at which `measure` is the target, and where that lies below the highest gain.
+        The loudness rises with the gain, by 1 LU per dB at most and ever less as the limiter works: a step of the error
+        over the slope, then secants, come up to the gain from below. What steps out of the bracket is halved into it.
 
-        `measure` rises with the gain, by 1 LU per dB at most and ever less as the limiter works: so a step of the error
-        itself, then secants, come up to the gain from below. What steps out of the bracket is halved into it.
+        Args:
+            measure: gain -> loudness (batch,) [LUFS], and what came of it.
+            start: first guess; slope: the loudness's slope there, in (0, 1]; each (batch,).
         """
         low, high = torch.full_like(start, -torch.inf), torch.full_like(start, torch.inf)
         tolerance = self.tolerance * (1e-6 if start.dtype == torch.float64 else 1.0)
         gain = start.clamp_max(self.highest_gain)
-        error = measure(gain) - target
-        slope = torch.ones_like(gain)
+        heard, measured = measure(gain)
+        error = heard - target
         for _ in range(_MOST_STEPS):
             low = torch.where(error < 0, gain, low)
             high = torch.where(error > 0, gain, high)
@@ -155,7 +148,72 @@ class Limiter(Block):
             if bool(done.all()):
                 break
             proposal = torch.where(done, gain, proposal)
-            change = measure(proposal) - target - error
+            heard, measured = measure(proposal)
+            change = heard - target - error
             slope = torch.where(done, slope, (change / (proposal - gain)).clamp(_FLATTEST, 1.0))
             gain, error = proposal, torch.where(done, error, error + change)
-        return gain, (gain < self.highest_gain) | (error >= 0)
+        return Solution(gain, slope, (gain < self.highest_gain) | (error >= 0), measured)
+
+
+def _hops(power: Tensor, steps: int) -> Tensor:
+    """Means of `steps` steps each; of all, where there are fewer."""
+    steps = min(steps, power.shape[-1])
+    hops = power.shape[-1] // steps
+    return power[:, : hops * steps].reshape(-1, hops, steps).mean(dim=-1)
+
+
+class _Levelled(torch.autograd.Function):
+    """The limiter's output at the gain that gives the target loudness, and its gradient as of an implicit function.
+
+    Let y(gain, p) be the output, v = dL/dy what comes back, u = dloudness/dy. As loudness(y(gain, p)) = target,
+
+        dL/dp = v dy/dp + (v dy/dgain) dgain/dp,   dgain/dp = -(u dy/dp) / (u dy/dgain)
+              = (v - lambda u) dy/dp,              lambda = (v dy/dgain) / (u dy/dgain) = dL/dtarget
+
+    Nothing but the inputs and the gain is kept: the output is worked out again on the way back.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        block: Limiter,
+        audio: Tensor,
+        level: Tensor,
+        held: Tensor,
+        release: Tensor,
+        target: Tensor,
+        start: Tensor,
+        slope: Tensor,
+    ) -> Tensor:
+        def measure(gain: Tensor) -> tuple[Tensor, Tensor]:
+            output = block.limited(audio, level, held, release, gain)
+            return block.loudness(output), output
+
+        found = block.solve(measure, target, start, slope)
+        ctx.block = block
+        ctx.save_for_backward(audio, level, held, release, found.gain, found.reached)
+        return found.measured
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, reached = ctx.saved_tensors
+        inputs = [tensor.detach().requires_grad_() for tensor in inputs]
+        with torch.enable_grad():
+            output = ctx.block.limited(*inputs)
+            free = output.detach().requires_grad_()
+            (louder,) = torch.autograd.grad(ctx.block.loudness(free).sum(), free)
+        *own, own_gain = _gradients(output, inputs, grad, retain_graph=True)
+        *shared, slope = _gradients(output, inputs, louder, retain_graph=False)
+        share = torch.where(reached, own_gain / slope.clamp_min(_FLATTEST), 0.0)
+        grads = [
+            mine - share.reshape(-1, *[1] * (mine.ndim - 1)) * loud for mine, loud in zip(own, shared, strict=True)
+        ]
+        return None, *grads, share, None, None
+
+
+def _gradients(output: Tensor, inputs: list[Tensor], grad: Tensor, retain_graph: bool) -> tuple[Tensor, ...]:
+    """Zero for what the output does not depend on, as on the level where nothing passes the ceiling by much."""
+    return torch.autograd.grad(
+        output, inputs, grad, retain_graph=retain_graph, allow_unused=True, materialize_grads=True
+    )

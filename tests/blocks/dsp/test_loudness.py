@@ -131,6 +131,33 @@ def test_k_weighting_is_the_recursive_filter(sample_rate: int) -> None:
     assert np.abs(measured - expected).max() < 1e-6 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("step", [15, 441, 4410, 9000])
+def test_weighted_power_is_the_mean_square_of_the_recursive_filter(step: int, parallel: bool) -> None:
+    """Against scipy.signal.sosfilt in float64, channels added up, the incomplete step left out; the transform's padding
+    allows -120 dB."""
+    audio = np.random.default_rng(0).standard_normal((2, 2, 10_000))
+    sos = [[b0, b1, b2, 1.0, a1, a2] for b0, b1, b2, a1, a2 in loudness.k_weighting_coefficients(44100)]
+    squares = (scipy.signal.sosfilt(np.array(sos), audio, axis=-1) ** 2).sum(axis=1)
+    steps = 10_000 // step
+    expected = squares[:, : steps * step].reshape(2, steps, step).mean(axis=-1)
+    measured = loudness.weighted_power(torch.from_numpy(audio), 44100, step, parallel)
+    torch.testing.assert_close(measured, torch.from_numpy(expected), rtol=1e-6, atol=1e-6)
+
+
+def test_weighted_power_goes_back_the_same_compiled_and_composed() -> None:
+    """Over several blocks of the compiled loop, in float64; 1e-9 for what the transform's padding wraps around."""
+    generator = torch.Generator().manual_seed(0)
+    audio = torch.randn(2, 2, 10_000, generator=generator, dtype=torch.float64).requires_grad_()
+    for step in (15, 1000):
+        weight = torch.randn(2, 10_000 // step, generator=generator, dtype=torch.float64)
+        compiled, composed = (
+            torch.autograd.grad((weight * loudness.weighted_power(audio, 8000, step, parallel)).sum(), audio)[0]
+            for parallel in (False, True)
+        )
+        torch.testing.assert_close(compiled, composed, rtol=0, atol=1e-9 * float(composed.abs().max()))
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("sample_rate", [22050, 44100, 48000])
 def test_agrees_with_pyloudnorm(sample_rate: int, channels: int) -> None:
