@@ -1,7 +1,7 @@
 # make demo        install into .venv and climb the demo song
 # make test        every test; make test-fast leaves out the slow ones
 # make lint        ruff and mypy
-# make docs        write again the pages that are generated: docs/blocks.md, docs/certificate.md
+# make docs        write again the pages that are generated: docs/blocks.md, docs/certificate.md, docs/accuracy.md
 # make bench      the speed of ours and of the peers' packages: writes docs/benchmarks.md (installs the peers)
 # make clean       remove .venv and what tools leave behind
 
@@ -33,9 +33,10 @@ lint: .venv/.installed-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: .venv/.installed
+docs: .venv/.installed-tests
 	$(BIN)/python -m hitchain.blocks.document --write docs/blocks.md
 	$(ONE_THREAD) $(BIN)/python -m hitchain.blocks.certificate --write docs/certificate.md
+	$(PYTEST) --accuracy docs/accuracy.md
 
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"

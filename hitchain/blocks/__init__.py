@@ -6,11 +6,13 @@
 
 from hitchain.blocks.block import Block, Instrument, LinearBlock, NoteBlock
 from hitchain.blocks.notes.notes import Notes
-from hitchain.blocks.parameter import SEED, START, Choice, Parameter, Settings
+from hitchain.blocks.parameter import ONSETS, SEED, SIDECHAIN, START, Choice, Parameter, Settings
 from hitchain.blocks.registry import STAGES, create, get, names, options, register
 
 __all__ = [
+    "ONSETS",
     "SEED",
+    "SIDECHAIN",
     "STAGES",
     "START",
     "Block",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from hitchain.blocks.dsp import linear
 from hitchain.blocks.notes.notes import Notes
-from hitchain.blocks.parameter import SEED, START, Choice, Parameter, Settings
+from hitchain.blocks.parameter import RESERVED, Choice, Parameter, Settings
 from hitchain.errors import UserError, nearest
 
 
@@ -33,6 +34,14 @@ class Block(nn.Module):
 
     parameters: ClassVar[tuple[Parameter | Choice, ...]] = ()  # type: ignore[assignment]  # shadows nn.Module.parameters(): a block has no weights to train
     name: ClassVar[str] = ""
+    presets: ClassVar[Mapping[str, Mapping[str, float | str]]] = {}
+    """Named settings: {name: {parameter: value}}; what a preset does not name stays at its default."""
+    open_parameters: ClassVar[bool] = False
+    """Whether its parameters depend on its options (a rack's, a plugin's): then the instance declares them."""
+    takes_sidechain: ClassVar[bool] = False
+    """Whether it listens to another track, given as `settings["sidechain"]` where one is chosen."""
+    follows_notes: ClassVar[bool] = False
+    """Whether it is told when the track's notes begin, as `settings["onsets"]`."""
     probe: ClassVar[dict[str, float]] = {}
     """Values, other than the defaults, at which every parameter can be heard: where gradients are certified."""
 
@@ -63,11 +72,17 @@ class Block(nn.Module):
                 settings[parameter.name] = torch.full((batch,), parameter.default, dtype=dtype)
         return settings
 
+    def preset(self, name: str) -> Mapping[str, float | str]:
+        """The values of a named preset. Raises `UserError` naming the nearest where there is none."""
+        if name not in self.presets:
+            raise UserError(f"block '{self.name}' has no preset '{name}'; {nearest(name, self.presets)}")
+        return self.presets[name]
+
     def check(self, settings: Settings) -> None:
         """Raise `UserError` where a parameter is unknown, missing, of a wrong shape, out of range or not finite."""
         known = {parameter.name: parameter for parameter in self.parameters}
         for key in settings:
-            if key not in known and key not in (SEED, START):
+            if key not in known and key not in RESERVED:
                 raise UserError(f"block '{self.name}' has no parameter '{key}'; {nearest(key, known)}")
         for key, parameter in known.items():
             if key not in settings:

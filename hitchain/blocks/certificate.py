@@ -25,19 +25,21 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from hitchain import files
 from hitchain.blocks.block import Block, Instrument, NoteBlock
+from hitchain.blocks.modulation import Attached, ModulatedBlock, Modulator
+from hitchain.blocks.nesting import make
 from hitchain.blocks.notes.notes import Notes
-from hitchain.blocks.parameter import SEED, Choice, Parameter
+from hitchain.blocks.parameter import SEED, Choice, Parameter, Settings
 from hitchain.blocks.registry import create, get, names, options
 
 TOLERANCE = 1e-4
@@ -102,11 +104,34 @@ def certify(block: Block) -> list[Gradient]:
 
 
 def example(name: str) -> Block:
-    """A block with the options it is tested with: its class's `example` where it needs some, at 120 beats a minute."""
+    """A block with the options it is tested with: its class's `example` where it needs some, at 120 beats a minute.
+
+    A modulator is tested on the level of `effects/gain`.
+    """
     chosen = dict(getattr(get(name), "example", {}))
     if "tempo" in options(name):
         chosen.setdefault("tempo", 120.0)
-    return create(name, sample_rate=SAMPLE_RATE, **chosen)
+    if not issubclass(get(name), Modulator):
+        return create(name, sample_rate=SAMPLE_RATE, **chosen)
+    return _OnALevel(name, chosen)
+
+
+class _OnALevel(ModulatedBlock):
+    """A modulator by itself: it turns a level that stands at -20 dB."""
+
+    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+        modulator, knobs = make({"block": name, **options}, name, SAMPLE_RATE)
+        gain = create("effects/gain", sample_rate=SAMPLE_RATE)
+        super().__init__(gain, [Attached(self.IT, modulator, gain.parameters[0])], {self.IT: knobs})  # type: ignore[arg-type]
+        self.name = name  # type: ignore[misc]
+        self.parameters = self.parameters[1:]  # type: ignore[misc]
+        self.probe = {f"{self.IT}.{key}": value for key, value in modulator.probe.items()}  # type: ignore[misc]
+
+    IT = "modulator"
+
+    def forward(self, audio: Tensor, settings: Settings) -> Tensor:
+        level = torch.full_like(settings[f"{self.IT}.amount"], -20.0)
+        return super().forward(audio, {**settings, "level": level})
 
 
 @dataclass(frozen=True)

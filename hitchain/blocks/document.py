@@ -15,11 +15,13 @@ from pathlib import Path
 from hitchain import files
 from hitchain.blocks import registry
 from hitchain.blocks.block import Block, Instrument, LinearBlock, NoteBlock
+from hitchain.blocks.modulation import Modulator
 from hitchain.blocks.parameter import Choice, Parameter
 
 WIDTH = 100
 
 _KINDS = (
+    (Modulator, "turns a knob of another block"),
     (NoteBlock, "notes to notes"),
     (Instrument, "notes to audio"),
     (LinearBlock, "audio to audio, linear and time-invariant"),
@@ -57,6 +59,8 @@ def describe(name: str) -> str:
     chosen = _options(name)
     if chosen:
         parts.append("Options\n" + _columns([("name", "type", "default"), *chosen]))
+    if block.presets:
+        parts.append("Presets\n" + _columns([("name", "settings"), *_presets(block)]))
     return "\n\n".join(parts)
 
 
@@ -92,6 +96,8 @@ def _section(name: str) -> str:
     chosen = _options(name)
     if chosen:
         parts.append(_markdown_table([("option", "type", "default"), *chosen]))
+    if block.presets:
+        parts.append(_markdown_table([("preset", "settings"), *_presets(block)]))
     return "\n\n".join(parts)
 
 
@@ -113,6 +119,16 @@ def _row(parameter: Parameter | Choice) -> tuple[str, ...]:
     ]
     description = "; ".join(text for text in (parameter.description, *marks) if text)
     return parameter.name, parameter.range, parameter.show(parameter.default), parameter.scale, description
+
+
+def _presets(block: type[Block]) -> list[tuple[str, ...]]:
+    """Name and values, in the units of the knobs."""
+    units = {parameter.name: getattr(parameter, "unit", "") for parameter in block.parameters}
+    rows: list[tuple[str, ...]] = []
+    for name, values in block.presets.items():
+        shown = (f"{key} {value} {units.get(key, '')}".rstrip() for key, value in values.items())
+        rows.append((name, ", ".join(shown)))
+    return rows
 
 
 def _options(name: str) -> list[tuple[str, ...]]:

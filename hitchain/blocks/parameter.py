@@ -16,12 +16,15 @@ Scale = Literal["linear", "log"]
 Settings = Mapping[str, Tensor]
 """Values for one block, in physical units: {parameter: (batch,), (batch, frames), (batch, notes) or (batch, options)}.
 
-The reserved key "seed" may hold an integer tensor of shape (): the patch's seed, from which all noise is drawn.
-The reserved key "start" may hold a float64 tensor of shape (): when in the song the audio begins [s], by which what
-moves by itself (a low-frequency oscillator) keeps its phase from window to window."""
+Beside a block's parameters they may hold what every block is told, under reserved keys:
+    seed       integer (): from which all noise is drawn
+    start      float64 (): when in the song the audio begins [s]; what moves by itself keeps its phase by it
+    onsets     (batch, notes): of the track's notes, from the start of the audio [s]; negative before it, inf for none
+    sidechain  (batch, channels, samples): the audio of another track, for a block that listens to one
+"""
 
-SEED = "seed"
-START = "start"
+SEED, START, ONSETS, SIDECHAIN = "seed", "start", "onsets", "sidechain"
+RESERVED = (SEED, START, ONSETS, SIDECHAIN)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 B = TypeVar("B", bound="type[Block]")
 
-STAGES = ("notes", "instruments", "effects", "amps", "cabs", "mics", "mixer", "mastering")
-"""The stages in the order of the line; each is a folder of this package."""
+STAGES = ("notes", "instruments", "effects", "amps", "cabs", "mics", "mixer", "mastering", "modulators")
+"""The stages in the order of the line, then what turns their knobs; each is a folder of this package."""
 
 ENTRY_POINTS = "hitchain.blocks"
 """The entry-point group through which other packages add blocks: its value is the module that registers them."""

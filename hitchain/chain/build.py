@@ -13,10 +13,11 @@ from torch import Tensor
 
 from hitchain.blocks import registry
 from hitchain.blocks.block import Block
+from hitchain.blocks.nesting import make
 from hitchain.blocks.notes.midi import Part, Score, read_midi, select
 from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
-from hitchain.chain.chain import STAGES, Song, Stage, Track
+from hitchain.chain.chain import STAGES, Bus, Song, Stage, Track
 from hitchain.chain.patch import Patch
 from hitchain.errors import UserError, nearest
 
@@ -26,6 +27,9 @@ RING = 2.0
 LOWEST_SAMPLE_RATE = 8_000
 HIGHEST_SAMPLE_RATE = 192_000
 SHORTEST = 1.0
+
+Values = dict[str, dict[str, Any]]
+"""Knob values as configured, by the path of their block."""
 
 
 def load(song: str | os.PathLike[str] = "demo", overrides: Sequence[str] = (), seed: int | None = None) -> Song:
@@ -61,10 +65,12 @@ def build(config: Mapping[str, Any]) -> Song:
     """A song from a checked config (see `hitchain.chain.config.compose`)."""
     sample_rate = _sample_rate(config)
     seed = _seed(config)
-    values: dict[str, dict[str, Any]] = {}
+    values: Values = {}
     layouts = list(_layouts(config))
     tempo = _tempo(config, layouts)
     tracks = [_track(layout, sample_rate, tempo, values) for layout in layouts]
+    tracks += _buses(config, tracks, sample_rate, tempo, values)
+    _check_listening(tracks)
     mastering = _stage("mastering", "mastering", config.get("mastering"), sample_rate, {"tempo": tempo}, values)
     blocks: dict[str, Block] = {}
     for track in tracks:
@@ -151,14 +157,66 @@ def _plays_drums(track: Mapping[str, Any]) -> bool:
     return name != "none" and bool(getattr(registry.get(name), "plays_drums", False))
 
 
-def _track(layout: _Layout, sample_rate: int, tempo: float, values: dict[str, dict[str, Any]]) -> Track:
-    context = {"tempo": tempo, "drums": layout.part.is_drums}
+def _track(layout: _Layout, sample_rate: int, tempo: float, values: Values) -> Track:
+    context = {"tempo": tempo, "drums": layout.part.is_drums, "controllers": layout.part.controllers}
     stages = {
         name: _stage(name, f"{layout.prefix}{name}", layout.config.get(name), sample_rate, context, values)
-        for name in STAGES
+        for name in (*STAGES, "sends")
     }
-    performer, instrument = stages.pop("notes"), stages.pop("instrument")
-    return Track(layout.name, layout.part, performer, instrument, list(stages.values()), sample_rate)
+    performer, instrument, sends = stages.pop("notes"), stages.pop("instrument"), stages.pop("sends")
+    heard = _sidechains(layout.prefix, layout.config)
+    return Track(layout.name, layout.part, performer, instrument, list(stages.values()), sample_rate, sends, heard)
+
+
+def _buses(
+    config: Mapping[str, Any], tracks: Sequence[Track], sample_rate: int, tempo: float, values: Values
+) -> list[Track]:
+    """The buses of a song, each with the sends to it of tracks and of other buses."""
+    names = list(config["song"].get("buses") or [])
+    lines: dict[str, tuple[list[Stage], Stage]] = {}
+    for name in names:
+        section = config.get(name)
+        if not isinstance(section, Mapping):
+            raise UserError(f"song.buses: '{name}' needs its stages, for example {name}.effects.reverb.block=...")
+        stages = {
+            stage: _stage(stage, f"{name}.{stage}", section.get(stage), sample_rate, {"tempo": tempo}, values)
+            for stage in (*STAGES[2:], "sends")
+        }
+        lines[name] = list(stages.values())[:-1], stages["sends"]
+    senders: dict[str, dict[str, tuple[str, Block]]] = {name: {} for name in names}
+    everyone = [(track.name, track.sends) for track in tracks] + [(name, sends) for name, (_, sends) in lines.items()]
+    for sender, sends in everyone:
+        for path, block in sends.members:
+            bus = path.rpartition(".")[2]
+            if bus not in senders:
+                raise UserError(f"{path}: this song has no bus '{bus}' (song.buses); {nearest(bus, senders)}")
+            senders[bus][sender] = path, block
+    return [
+        Bus(name, stages, senders[name], sample_rate, sends, _sidechains(f"{name}.", config[name]))
+        for name, (stages, sends) in lines.items()
+    ]
+
+
+def _sidechains(prefix: str, section: Mapping[str, Any]) -> dict[str, str]:
+    """{path: track} of the blocks of a track that listen to another."""
+    found = {}
+    for stage in STAGES[2:]:
+        entry = section.get(stage)
+        if not isinstance(entry, Mapping):
+            continue
+        entries = entry if stage in configs.ROWS else {"": entry}
+        for row, block in entries.items():
+            if isinstance(block, Mapping) and block.get("sidechain") is not None:
+                found[f"{prefix}{stage}.{row}".rstrip(".")] = str(block["sidechain"])
+    return found
+
+
+def _check_listening(tracks: Sequence[Track]) -> None:
+    names = [track.name for track in tracks]
+    for track in tracks:
+        for path, other in track.sidechains.items():
+            if other not in names:
+                raise UserError(f"{path}.sidechain={other}: this song has no such track; {nearest(other, names)}")
 
 
 def _stage(
@@ -167,38 +225,20 @@ def _stage(
     config: Mapping[str, Any] | None,
     sample_rate: int,
     context: Mapping[str, Any],
-    values: dict[str, dict[str, Any]],
+    values: Values,
 ) -> Stage:
     """One stage; its blocks' knob values go to `values` by path."""
-    entries: dict[str, Mapping[str, Any]] = {}
     if config is None:
         return Stage(name, {})
+    entries: dict[str, Mapping[str, Any]] = {path: config}
     if name in configs.ROWS:
         entries = {f"{path}.{row}": entry for row, entry in config.items() if entry is not None}
-    else:
-        entries = {path: config}
     blocks: dict[str, Block] = {}
     for where, entry in entries.items():
         if entry["block"] != "none":
-            blocks[where], values[where] = _block(where, entry, sample_rate, context)
+            own = dict(configs.knobs_and_options(entry, where))
+            blocks[where], values[where] = make({"block": entry["block"], **own}, where, sample_rate, context)
     return Stage(name, blocks)
-
-
-def _block(
-    where: str, entry: Mapping[str, Any], sample_rate: int, context: Mapping[str, Any]
-) -> tuple[Block, dict[str, Any]]:
-    """A block and its knob values. `context` is given to constructors that ask for it (a delay's tempo)."""
-    name = entry["block"]
-    known = registry.options(name)
-    options = {key: value for key, value in context.items() if key in known}
-    knobs: dict[str, Any] = {}
-    parameters = {parameter.name for parameter in registry.get(name).parameters}
-    for key, value in configs.knobs_and_options(entry, where):
-        (knobs if key in parameters else options)[key] = value
-    try:
-        return registry.create(name, sample_rate=sample_rate, **options), knobs
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: block '{name}' cannot be made: {error}") from error
 
 
 def _start(

@@ -9,22 +9,24 @@ pays for one FFT pair, also across the borders of stages, unless a stem between 
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from graphlib import CycleError, TopologicalSorter
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
-from hitchain.blocks.block import Block, Instrument, LinearBlock, NoteBlock
-from hitchain.blocks.dsp import linear
+from hitchain.blocks.block import Block
 from hitchain.blocks.notes.midi import Part
 from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.notes.tempo import TempoMap
+from hitchain.blocks.parameter import ONSETS, SIDECHAIN, START
+from hitchain.blocks.row import run_row
 from hitchain.chain.kept import Kept, Stretch, cut
 from hitchain.chain.patch import Patch
+from hitchain.errors import UserError
 
 STAGES = ("notes", "instrument", "effects", "amp", "cab", "mic", "fader")
 """The stages of a track, in the order of the line."""
@@ -64,10 +66,20 @@ class Track(nn.Module):
         performer: how the notes are played (note blocks).
         instrument: what plays them; an empty stage is silence.
         stages: effects, amp, cab, mic and fader, in the order of the line.
+        sends: what goes to buses, by the name of the bus.
+        sidechains: {path of a block: name of the track it listens to}.
     """
 
     def __init__(
-        self, name: str, part: Part, performer: Stage, instrument: Stage, stages: list[Stage], sample_rate: int
+        self,
+        name: str,
+        part: Part,
+        performer: Stage,
+        instrument: Stage,
+        stages: list[Stage],
+        sample_rate: int,
+        sends: Stage | None = None,
+        sidechains: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -78,26 +90,43 @@ class Track(nn.Module):
         self.line = stages
         self.stages = nn.ModuleList(stages)
         self.sample_rate = sample_rate
+        self.sends = sends or Stage("sends", {})
+        self.sidechains = dict(sidechains or {})
 
-    def forward(self, patch: Patch, window: Window, kept: Stretch | None = None) -> Tensor:
+    def forward(
+        self, patch: Patch, window: Window, heard: Mapping[str, Tensor] | None = None, kept: Stretch | None = None
+    ) -> Tensor:
         """The track's audio in `window`: (batch, channels, samples), linear neighbours fused.
 
-        What is kept of it is not rendered again.
+        Args:
+            patch: the settings of every candidate.
+            window: the stretch of the song.
+            heard: the audio, in the same window, of the tracks that this one listens to.
+            kept: audio of its beginning, which is not rendered again.
         """
         line = [member for stage in self.line for member in stage.members]
+        patch = self.tell(patch, window, heard or {})
         if kept is None:
-            return run(line, self.play(self.perform(patch), patch, window), patch)
+            return run(line, self.source(patch, window, heard or {}), patch)
         samples = round(window.length * self.sample_rate)
         audio = cut(kept.audio, window.start, samples, patch.batch, self.sample_rate)
         return run(line[kept.done :], audio, patch)
 
-    def stems(self, patch: Patch, window: Window) -> Iterator[tuple[str, Tensor]]:
+    def stems(self, patch: Patch, window: Window, heard: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         """(stage, audio leaving it) for every stage from the instrument on, each computed from the one before."""
-        audio = self.play(self.perform(patch), patch, window)
-        yield "instrument", audio
+        patch = self.tell(patch, window, heard)
+        audio = self.source(patch, window, heard)
+        yield self.first, audio
         for stage in self.line:
             audio = stage(audio, patch)
             yield stage.name, audio
+
+    first = "instrument"
+    """The stage at which its audio begins."""
+
+    def source(self, patch: Patch, window: Window, heard: Mapping[str, Tensor]) -> Tensor:
+        """The audio that enters the line: (batch, 1 or 2, samples)."""
+        return self.play(self.perform(patch), patch, window)
 
     def perform(self, patch: Patch) -> Notes:
         """The notes as the patch has them played."""
@@ -115,38 +144,85 @@ class Track(nn.Module):
             audio = block(notes.window(window.start, samples / self.sample_rate, block.tail(settings)), settings)
         return audio
 
+    def tell(self, patch: Patch, window: Window, heard: Mapping[str, Tensor]) -> Patch:
+        """The patch, with what modulators and sidechains of this track follow."""
+        for path, other in self.sidechains.items():
+            if other in heard:
+                patch = patch.tell(path, {SIDECHAIN: heard[other]})
+        if not any(block.follows_notes for _, block in self.members()):
+            return patch
+        notes = self.perform(patch)
+        return patch.tell("", {ONSETS: torch.where(notes.mask > 0, notes.onset - window.start, math.inf)})
+
+    def sources(self) -> set[str]:
+        """The names of the tracks that must be rendered before this one."""
+        return set(self.sidechains.values())
+
     def members(self) -> Iterator[tuple[str, Block]]:
         """(path, block) of the whole track, in order."""
-        for stage in (self.performer, self.instrument, *self.line):
+        for stage in (self.performer, self.instrument, *self.line, self.sends):
             yield from stage.members
+
+
+class Bus(Track):
+    """A line that plays no notes: what other tracks send to it, after their faders, goes through its stages.
+
+    Args:
+        name: of the bus; the name of each sender's send.
+        stages: effects, amp, cab, mic and fader.
+        senders: {track: (path, block) of its send}.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stages: list[Stage],
+        senders: Mapping[str, tuple[str, Block]],
+        sample_rate: int,
+        sends: Stage | None = None,
+        sidechains: Mapping[str, str] | None = None,
+    ) -> None:
+        silence = Part(name, Notes.of([], [], [], length=1.0))
+        empty = Stage("notes", {}), Stage("instrument", {})
+        super().__init__(name, silence, *empty, stages, sample_rate, sends, sidechains)
+        self.senders = dict(senders)
+
+    first = "sends"
+
+    def source(self, patch: Patch, window: Window, heard: Mapping[str, Tensor]) -> Tensor:
+        """The sum of what is sent: (batch, 2, samples)."""
+        audio = torch.zeros(patch.batch, 2, round(window.length * self.sample_rate), device=patch.device)
+        for track, send in self.senders.items():
+            if track in heard:
+                audio = audio + run([send], heard[track], patch)
+        return audio
+
+    def sources(self) -> set[str]:
+        return super().sources() | set(self.senders)
 
 
 def run(members: Iterable[tuple[str, Block]], audio: Tensor, patch: Patch) -> Tensor:
     """Audio through a row of blocks, with neighbouring linear blocks fused into one FFT pair."""
-    for fusible, row in groupby(members, key=lambda member: isinstance(member[1], LinearBlock)):
-        if fusible:
-            audio = _run_fused(list(row), audio, patch)
-        else:
-            for path, block in row:
-                audio = _run_one(block, audio, patch, path)
-    return audio
+    return run_row([(block, patch.of(path)) for path, block in members], audio)
 
 
-def _run_one(block: Block, audio: Tensor, patch: Patch, path: str) -> Tensor:
-    """One block, its latency taken back: it is fed that many samples more, and as many are dropped at the start."""
-    if isinstance(block, Instrument | NoteBlock):
-        raise TypeError(f"block '{block.name}' at '{path}' plays or makes notes; it cannot process audio")
-    if block.latency == 0:
-        return torch.as_tensor(block(audio, patch.of(path)))
-    return torch.as_tensor(block(pad(audio, (0, block.latency)), patch.of(path)))[..., block.latency :]
+def _at(patch: Patch, window: Window) -> Patch:
+    """The patch, with every block told when the window begins."""
+    return patch.tell("", {START: torch.tensor(window.start, dtype=torch.float64)})
 
 
-def _run_fused(row: list[tuple[str, Block]], audio: Tensor, patch: Patch) -> Tensor:
-    """A row of linear blocks as one filter. One alone may know a better way than its response."""
-    if len(row) == 1:
-        return _run_one(row[0][1], audio, patch, row[0][0])
-    responses = [block.as_response(patch.of(path)) for path, block in row if isinstance(block, LinearBlock)]
-    return linear.apply_responses(audio, responses)
+def _order(tracks: Mapping[str, Track]) -> list[Track]:
+    """The tracks, each after those it listens to; else in their own order."""
+    sorter = TopologicalSorter({name: track.sources() for name, track in tracks.items()})
+    try:
+        rank = {name: index for index, name in enumerate(sorter.static_order())}
+    except CycleError as error:
+        ring = " -> ".join(error.args[1])
+        raise UserError(f"tracks listen to each other in a ring: {ring}; take out a send or a sidechain.") from error
+    depth = dict.fromkeys(tracks, 0)
+    for name in sorted(tracks, key=lambda name: rank[name]):
+        depth[name] = max((depth[other] + 1 for other in tracks[name].sources()), default=0)
+    return sorted(tracks.values(), key=lambda track: depth[track.name])
 
 
 class Song(nn.Module):
@@ -186,6 +262,8 @@ class Song(nn.Module):
         self.pre_roll = pre_roll
         self.learn = list(learn)
         self.tempo_map = tempo_map or TempoMap()
+        self.listened = {name for track in tracks for name in track.sources()}
+        self.order = _order(self.tracks)
 
     @staticmethod
     def load(song: str | os.PathLike[str] = "demo", overrides: Sequence[str] = (), seed: int | None = None) -> Song:
@@ -203,14 +281,14 @@ class Song(nn.Module):
             kept: audio of what the patch leaves as it was when that was made (see `hitchain.chain.kept`).
         """
         wide = self._widen(window)
-        patch = patch.at(wide.start)
+        patch = _at(patch, wide)
         master = torch.as_tensor(self.mastering(self._mix(patch, wide, kept or Kept()), patch))
         return master if window is None else self._cut(master, wide, window)
 
     def mix(self, patch: Patch, window: Window | None = None) -> Tensor:
         """The sum of the tracks before mastering: (batch, 2, samples)."""
         wide = self._widen(window)
-        patch = patch.at(wide.start)
+        patch = _at(patch, wide)
         mix = self._mix(patch, wide, Kept())
         return mix if window is None else self._cut(mix, wide, window)
 
@@ -220,13 +298,16 @@ class Song(nn.Module):
         Unfused, so it costs more than the master alone; the master is the same to within -90 dB.
         """
         wide = self._widen(window)
-        patch, shown = patch.at(wide.start), window or wide
+        patch, shown = _at(patch, wide), window or wide
         mix = self._silence(patch, wide)
-        for track in self.tracks.values():
+        heard: dict[str, Tensor] = {}
+        for track in self.order:
             audio = mix
-            for stage, audio in track.stems(patch, wide):
+            for stage, audio in track.stems(patch, wide, heard):
                 yield track.name, stage, self._cut(audio, wide, shown)
             mix = mix + audio
+            if track.name in self.listened:
+                heard[track.name] = audio
         yield "", "mix", self._cut(mix, wide, shown)
         yield "", "master", self._cut(torch.as_tensor(self.mastering(mix, patch)), wide, shown)
 
@@ -256,9 +337,14 @@ class Song(nn.Module):
         mix = self._silence(patch, window)
         if kept.mix is not None:
             mix = mix + cut(kept.mix, window.start, mix.shape[-1], patch.batch, self.sample_rate)
-        for name, track in self.tracks.items():
-            if name not in kept.whole:
-                mix = mix + track(patch, window, kept.lines.get(name))
+        heard: dict[str, Tensor] = {}
+        for track in self.order:
+            if track.name in kept.whole:
+                continue
+            audio = track(patch, window, heard, kept.lines.get(track.name))
+            mix = mix + audio
+            if track.name in self.listened:
+                heard[track.name] = audio
         return mix
 
     def _silence(self, patch: Patch, window: Window) -> Tensor:

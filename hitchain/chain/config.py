@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hitchain.blocks import registry
+from hitchain.blocks.nesting import KEYS
 from hitchain.errors import UserError, nearest
 
 FOLDER = Path(__file__).resolve().parent.parent / "conf"
@@ -27,9 +28,11 @@ GROUP_OF_STAGE = {
 }
 """The config group in which the blocks of a registry stage are chosen."""
 TRACK_GROUPS = ("notes", "instrument", "effects", "amp", "cab", "mic")
-TRACK_KEYS = (*TRACK_GROUPS, "fader")
-ROWS = ("effects", "mastering")
+TRACK_KEYS = (*TRACK_GROUPS, "fader", "sends")
+ROWS = ("effects", "mastering", "sends")
 """Stages that hold several blocks, by a name each."""
+FROM_THE_SONG = ("tempo", "drums", "controllers")
+"""Options that a block's constructor is given by the song, not by its config."""
 
 Config = dict[str, Any]
 
@@ -108,13 +111,14 @@ def choices(group: str) -> list[str]:
 
 
 def tracks_of(song: str) -> list[str]:
-    """The names of a song's tracks, as its config gives them; none for a one-track song or an unknown one."""
+    """The names of a song's tracks and buses, as its config gives them; none for a one-track song or an unknown one."""
     import yaml
 
     path = FOLDER / "song" / f"{song}.yaml"
     if not path.is_file():
         return []
-    return list(yaml.safe_load(path.read_text(encoding="utf-8"))["song"]["tracks"] or [])
+    section = yaml.safe_load(path.read_text(encoding="utf-8"))["song"]
+    return [*(section.get("tracks") or []), *(section.get("buses") or [])]
 
 
 def register_plugins() -> None:
@@ -164,6 +168,8 @@ def _check_mapping(config: Mapping[str, Any], defaults: Mapping[str, Any], path:
             _check_block(value, where)
         elif key in ROWS and isinstance(value, dict):
             for row, entry in value.items():
+                if key == "sends" and isinstance(entry, dict):
+                    entry.setdefault("block", "mixer/send")
                 if entry is not None:
                     _check_block(entry, f"{where}.{row}")
         elif key not in defaults:
@@ -201,17 +207,19 @@ def _check_block(value: Any, where: str) -> None:
         raise UserError(f"{where}={value!r} should be a block: give {where}.block=STAGE/NAME.")
     if value["block"] == "none":
         return
+    block = registry.get(value["block"])
+    known = [parameter.name for parameter in block.parameters]
+    known += [option for option in registry.options(value["block"]) if option not in FROM_THE_SONG]
+    known += [key for key in KEYS if key != "sidechain" or block.takes_sidechain]
     for key, _ in knobs_and_options(value, where):
-        known = [parameter.name for parameter in registry.get(value["block"]).parameters]
-        known += [option for option in registry.options(value["block"]) if option != "tempo"]
-        if key not in known:
+        if key not in known and not block.open_parameters:
             raise UserError(
                 f"unknown key '{where}.{key}': block '{value['block']}' has no '{key}'; {nearest(key, known)}"
             )
 
 
 def knobs_and_options(block: Mapping[str, Any], where: str) -> Iterator[tuple[str, Any]]:
-    """The keys of a block's config that are its own: not `block`, nor where its notes come from."""
+    """The keys of a block's config, but `block` and where its notes come from."""
     stage = where.rpartition(".")[2]
     for key, value in block.items():
         if key != "block" and not (stage == "notes" and key in ("file", "part")):

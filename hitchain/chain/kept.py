@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from hitchain.blocks.parameter import START
 from hitchain.chain.patch import Patch
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def keep(song: Song, patch: Patch, freed: Collection[str]) -> Kept:
     from hitchain.chain.chain import Window, run
 
     everything = Window(0.0, song.length)
+    patch = patch.tell("", {START: torch.zeros((), dtype=torch.float64)})
     mix: Tensor | None = None
     lines: dict[str, Stretch] = {}
     whole = []
@@ -58,8 +60,9 @@ def keep(song: Song, patch: Patch, freed: Collection[str]) -> Kept:
         if done is None:
             continue
         line = [member for stage in track.line for member in stage.members]
-        audio = run(line[:done], track.play(track.perform(patch), patch, everything), patch)
-        if done == len(line):
+        told = track.tell(patch, everything, {})
+        audio = run(line[:done], track.source(told, everything, {}), told)
+        if done == len(line) and track.name not in song.listened:
             whole.append(track.name)
             mix = audio if mix is None else mix + audio
         else:
@@ -68,8 +71,13 @@ def keep(song: Song, patch: Patch, freed: Collection[str]) -> Kept:
 
 
 def _frozen(track: Track, freed: Collection[str]) -> int | None:
-    """How many blocks after the instrument stand before the first freed one; None where notes or instrument are."""
-    if any(path in freed for stage in (track.performer, track.instrument) for path, _ in stage.members):
+    """How many blocks after the instrument stand before the first freed one; None where notes or instrument are.
+
+    A track that listens to others is left out: they may be freed, and so may the sends between.
+    """
+    if track.sources() or any(
+        path in freed for stage in (track.performer, track.instrument) for path, _ in stage.members
+    ):
         return None
     paths = [path for stage in track.line for path, _ in stage.members]
     return next((index for index, path in enumerate(paths) if path in freed), len(paths))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from hitchain.blocks.block import Block
-from hitchain.blocks.parameter import SEED, START, Choice, Parameter
+from hitchain.blocks.parameter import SEED, Choice, Parameter
 from hitchain.errors import UserError, nearest
 from hitchain.files import read_json, write_json
 
@@ -28,12 +28,12 @@ class Patch:
         settings: {path: {parameter: tensor}}; path is where the block stands ("lead.amp", "mastering.limiter"), the
             tensor (batch,), (batch, notes) for a value per note, or (batch, options) for a choice.
         seed: from which every block draws its noise.
-        start: [s] where in the song the stretch to be rendered begins; no part of the data (see `at`).
+        told: {path: {reserved key: tensor}}, "" for every block: what blocks are told in a render; no part of the data.
     """
 
     settings: dict[str, dict[str, Tensor]]
     seed: int = 0
-    start: float = 0.0
+    told: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
     def batch(self) -> int:
@@ -52,16 +52,13 @@ class Patch:
         return torch.device("cpu")
 
     def of(self, path: str) -> dict[str, Tensor]:
-        """The settings of the block at `path`, with its own seed and the start under the reserved keys."""
-        reserved = {
-            SEED: torch.tensor(block_seed(self.seed, path)),
-            START: torch.tensor(self.start, dtype=torch.float64),
-        }
-        return {**self.settings.get(path, {}), **reserved}
+        """The settings of the block at `path`, with its own seed and what it is told under the reserved keys."""
+        seed = {SEED: torch.tensor(block_seed(self.seed, path))}
+        return {**self.settings.get(path, {}), **seed, **self.told.get("", {}), **self.told.get(path, {})}
 
-    def at(self, start: float) -> Patch:
-        """The same patch, for audio that begins at `start` seconds of the song."""
-        return dataclasses.replace(self, start=start)
+    def tell(self, path: str, values: Mapping[str, Tensor]) -> Patch:
+        """The same patch for a render in which the block at `path` ("" for every block) is told more."""
+        return dataclasses.replace(self, told={**self.told, path: {**self.told.get(path, {}), **values}})
 
     def item(self, index: int) -> Patch:
         """One candidate, as a patch of batch 1."""

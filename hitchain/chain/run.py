@@ -17,7 +17,7 @@ import hitchain
 from hitchain.blocks.notes.midi import write_midi
 from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
-from hitchain.chain.chain import STAGES, Song
+from hitchain.chain.chain import STAGES, Bus, Song
 from hitchain.chain.patch import Patch
 from hitchain.errors import UserError
 from hitchain.files import write_json, write_text, write_wav
@@ -62,7 +62,7 @@ def check_space(folder: Path, song: Song) -> None:
 @torch.no_grad()
 def write_audio(folder: Path, song: Song, patch: Patch, subtype: str = "FLOAT") -> torch.Tensor:
     """Write every stem, mix.wav, master.wav, notes.mid and patch.json of one candidate. Returns the master."""
-    numbers = {stage: index for index, stage in enumerate(STAGES)}
+    numbers = {stage: index for index, stage in enumerate(STAGES)} | {Bus.first: 1}
     master = torch.zeros(1, 2, 1)
     for track, stage, audio in song.stems(patch):
         name = f"stems/{track}/{numbers[stage]}-{stage}.wav" if track else f"{stage}.wav"
@@ -76,7 +76,8 @@ def write_audio(folder: Path, song: Song, patch: Patch, subtype: str = "FLOAT") 
 
 def write_notes(path: Path, song: Song, patch: Patch) -> None:
     """Write the notes as the patch has them played, a track for each track."""
-    parts = [replace(track.part, name=track.name, notes=track.perform(patch)) for track in song.tracks.values()]
+    players = [track for track in song.tracks.values() if not isinstance(track, Bus)]
+    parts = [replace(track.part, name=track.name, notes=track.perform(patch)) for track in players]
     write_midi(path, parts, song.tempo_map, song.name)
 
 

@@ -25,4 +25,4 @@ def announce() -> None:
         def on_end(self, event: Any) -> None:
             """Nothing to say."""
 
-    event.register("numba:compile", Listener())
+    event.register("numba:compile", Listener())  # type: ignore[no-untyped-call]

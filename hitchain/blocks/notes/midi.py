@@ -13,11 +13,12 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hitchain.blocks.notes import smf
 from hitchain.blocks.notes.general_midi import DRUM_CHANNEL, PROGRAMS
@@ -55,6 +56,7 @@ class Part:
         notes: a batch of one; its length is that of the whole song.
         channel: 0 to 15; 9 is the drums. None lets `write_midi` choose.
         program: General MIDI program, 0 to 127.
+        controllers: automation, by the number of the MIDI controller: (points, 2) of time [s] and value 0 to 1.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Part:
     channel: int | None = None
     program: int = 0
     is_drums: bool = False
+    controllers: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Modulators: what turns a knob of another block through time."""
