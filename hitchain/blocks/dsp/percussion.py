@@ -1,8 +1,12 @@
-"""Parts of struck sounds, as functions of the time since the hit: decays, swept membranes, banded noise and metal."""
+"""Parts of struck sounds, as functions of the time since the hit: decays, swept membranes, banded noise and metal.
+
+`strike` puts them together: on a CPU in one compiled pass with an adjoint derived by hand, elsewhere part by part.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hitchain.blocks.dsp import noise
+from hitchain.blocks.dsp.threads import over_rows
 from hitchain.blocks.dsp.voices import Voices
 
 RING = 1.5
@@ -268,3 +273,129 @@ def _runs(position: int, count: int) -> list[tuple[int, int, int]]:
         runs.append((at, position, length))
         at, position = at + length, 0
     return runs
+
+
+@dataclass(frozen=True)
+class Skin:
+    """A struck membrane with its modes, under one decay.
+
+    Attributes:
+        pitch: [Hz] of each mode at rest, (voices, modes).
+        weight: amplitude of each, (voices, modes).
+        sweep: [semitones] above the pitch at the start, (voices,).
+        sweep_time: [s], time constant of its fall.
+        seconds: of the decay by 60 dB, (voices,).
+    """
+
+    pitch: Tensor
+    weight: Tensor
+    sweep: Tensor
+    sweep_time: float
+    seconds: Tensor
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Bands of noise and metal, under one decay.
+
+    Attributes:
+        weights: of each row of the tables, (voices, rows).
+        used: the rows that are heard.
+        position: where the tables are read from, int64 (voices,).
+        seconds: of the decay by 60 dB, (voices,).
+    """
+
+    weights: Tensor
+    used: tuple[int, ...]
+    position: Tensor
+    seconds: Tensor
+
+
+def strike(
+    found: Bands, voices: Voices, since: Tensor, skin: Skin | None, layers: Sequence[Layer], attack: float
+) -> Tensor:
+    """A struck sound: rise(t / attack) * (skin(t) + sum of the layers(t)), as `attacked`, `membrane`, `decay` and `mix`.
+
+    Args:
+        since: [s] of the first sample, 0 or more, (voices,).
+        attack: [s].
+
+    Returns:
+        (voices, span), silent after a voice's count. Differentiable with respect to since and to what the skin and the
+        layers hold.
+    """
+    if since.device.type != "cpu":
+        return strike_reference(found, voices, since, skin, layers, attack)
+    dtype = layers[0].weights.dtype
+    if skin is None:
+        none = since.new_zeros(len(since), 0)
+        skin = Skin(none, none, since.new_zeros(len(since)), 1.0, since.new_ones(len(since)))
+    used = torch.zeros(len(layers), len(found.tables), dtype=torch.bool)
+    for row, layer in zip(used, layers, strict=True):
+        row[list(layer.used)] = True
+    knobs = (since, skin.pitch, skin.weight, torch.exp2(skin.sweep.double() / 12.0) - 1.0, skin.seconds)
+    audio: Tensor = _Strike.apply(  # type: ignore[no-untyped-call]
+        *(value.double() for value in knobs),
+        torch.stack([layer.weights for layer in layers], dim=1),
+        torch.stack([layer.seconds.double() for layer in layers], dim=1),
+        torch.stack([layer.position for layer in layers], dim=1),
+        used,
+        found.tables.to(dtype),
+        voices.count,
+        (skin.sweep_time, attack, 1.0 / voices.sample_rate),
+        voices.span,
+    )
+    return audio
+
+
+def strike_reference(
+    found: Bands, voices: Voices, since: Tensor, skin: Skin | None, layers: Sequence[Layer], attack: float
+) -> Tensor:
+    """`strike` part by part, on any device."""
+    span, rate = voices.span, voices.sample_rate
+    sound = layers[0].weights.new_zeros(len(since), span)
+    if skin is not None:
+        modes = zip(skin.pitch.unbind(1), skin.weight.unbind(1), strict=True)
+        time = torch.full_like(skin.sweep, skin.sweep_time)
+        body = sum(
+            (weight[:, None] * membrane(since, pitch, skin.sweep, time, span, rate) for pitch, weight in modes),
+            torch.zeros_like(sound),
+        )
+        sound = sound + body * decay(since, skin.seconds, span, rate)
+    for layer in layers:
+        chosen = torch.zeros_like(layer.weights[0])
+        chosen[list(layer.used)] = 1.0
+        rows = slice(min(layer.used), max(layer.used) + 1)
+        heard = mix(found, layer.weights * chosen, voices, layer.position, rows, span)
+        sound = sound + heard * decay(since, layer.seconds, span, rate)
+    return attacked(sound, since, attack, rate)
+
+
+class _Strike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        *tensors, constants, span = inputs
+        audio = torch.empty(len(tensors[0]), span, dtype=tensors[5].dtype)
+        over_rows(_compiled().forward, len(audio), *map(_array, tensors), *constants, audio.numpy())
+        ctx.save_for_backward(*tensors)
+        ctx.constants = constants
+        return audio
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = ctx.saved_tensors
+        gradients = [torch.zeros_like(value) for value in tensors[:7]]
+        arrays = (*map(_array, tensors), *ctx.constants, _array(upstream), *map(_array, gradients))
+        over_rows(_compiled().backward, len(upstream), *arrays)
+        return (*gradients, *[None] * 6)
+
+
+def _compiled() -> Any:
+    from hitchain.blocks.dsp import percussion_kernels  # slow to load, hence not before it is needed
+
+    return percussion_kernels
+
+
+def _array(tensor: Tensor) -> Any:
+    return tensor.detach().contiguous().numpy()

@@ -17,14 +17,15 @@ from hitchain.blocks.dsp.percussion import (
     BANDS,
     RING,
     Bands,
-    attacked,
+    Layer,
+    Skin,
     bands,
     below_nyquist,
     decay,
     fade,
-    membrane,
     mix,
     rise,
+    strike,
     tilted,
 )
 from hitchain.blocks.dsp.voices import Voices, render
@@ -133,7 +134,7 @@ _HIGH_PASS = torch.tensor([0.0, 0.0, 0.1, 0.4, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0
 _CLAP = torch.tensor([0.1, 1.0, 1.5, 0.8, 0.4, 0.0, 0.0, 0.2, 0.1, 0.0, 0.0])
 _WIRES = torch.tensor([0.3, 0.8, 1.0, 1.0, 1.0, 0.0, 0.0, 0.9, 0.7, 0.0, 0.0])
 _SKIN = torch.tensor([1.0, 1.0, 0.7, 0.3, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-_ALL, _BRIGHT, _DARK, _NOISES = slice(3, 11), slice(7, 11), slice(2, 7), slice(0, 9)
+_ALL, _BRIGHT, _DARK = slice(3, 11), slice(7, 11), slice(2, 7)
 
 
 @register("instruments/drums")
@@ -311,43 +312,40 @@ class _Played:
 
     def _kick(self, hits: _Hits) -> Tensor:
         pitch = hits.knob("kick_pitch") * hits.piece("pitch")
-        body = hits.membrane(pitch, hits.knob("kick_sweep"), SWEEP_TIME) * hits.decay(0.62)
-        return hits.struck(body, "kick", _WIRES * _NOISE, 0.62 * to_gain(hits.knob("kick_click")))
+        skin = hits.skin([(pitch, 0.62)], hits.knob("kick_sweep"), SWEEP_TIME)
+        return hits.struck(skin, [], "kick", _WIRES * _NOISE, 0.62 * to_gain(hits.knob("kick_click")))
 
     def _tom(self, hits: _Hits) -> Tensor:
         pitch, share = hits.knob("tom_pitch") * hits.piece("pitch"), hits.piece("body")
-        sweep = torch.full_like(pitch, TOM_SWEEP)
-        first = hits.membrane(pitch, sweep, TOM_SWEEP_TIME, 1.0 - 0.5 * share)
-        second = hits.membrane(pitch * hits.piece("overtone"), sweep, TOM_SWEEP_TIME, share)
-        return hits.struck((first + second) * hits.decay(0.5), "tom", _SKIN, torch.full_like(pitch, 0.075))
+        modes = [(pitch, 0.5 * (1.0 - 0.5 * share)), (pitch * hits.piece("overtone"), 0.5 * share)]
+        skin = hits.skin(modes, torch.full_like(pitch, TOM_SWEEP), TOM_SWEEP_TIME)
+        return hits.struck(skin, [], "tom", _SKIN, torch.full_like(pitch, 0.075))
 
     def _snare(self, hits: _Hits) -> Tensor:
         tone = hits.knob("snare_tone")
         tone = (tone + (1.0 - tone) * hits.piece("body")) * (math.pi / 2.0)
         pitch = hits.knob("snare_pitch") * hits.piece("pitch")
-        sweep = torch.full_like(pitch, SNARE_SWEEP)
-        skin = hits.membrane(pitch, sweep, SWEEP_TIME, 0.42 * torch.sin(tone))
-        skin = skin + hits.membrane(pitch * SECOND_MODE, sweep, SWEEP_TIME, 0.24 * torch.sin(tone))
-        wires = hits.noise(_WIRES, 0.25 * torch.cos(tone), tilt=-1.5)
-        sound = skin * hits.decay(1.0, shortened=0.7) + wires * hits.decay(1.0)
-        return hits.struck(sound, "snare", _WIRES, 0.25 * to_gain(hits.knob("snare_snap")), tilt=3.0)
+        modes = [(pitch, 0.42 * torch.sin(tone)), (pitch * SECOND_MODE, 0.24 * torch.sin(tone))]
+        skin = hits.skin(modes, torch.full_like(pitch, SNARE_SWEEP), SWEEP_TIME, shortened=0.7)
+        wires = hits.noise(_WIRES, 0.25 * torch.cos(tone), hits.seconds, tilt=-1.5)
+        return hits.struck(skin, [wires], "snare", _WIRES, 0.25 * to_gain(hits.knob("snare_snap")), tilt=3.0)
 
     def _clap(self, hits: _Hits) -> Tensor:
         """Three hands, 11 ms apart, and the room after the fourth: bursts (x / 2a)^2 exp(2 - x / a), a = 1.2 ms."""
-        room = hits.decay(1.0, late=CLAP_TIMES[-1]) * rise(hits.time - CLAP_TIMES[-1], 0.001)
+        room = hits.decay(late=CLAP_TIMES[-1]) * rise(hits.time - CLAP_TIMES[-1], 0.001)
         for late in CLAP_TIMES[:-1]:
             x = (hits.time - late).clamp_min(0.0) / 0.0012
             room = room + (0.5 * x).square() * torch.exp(2.0 - x)
-        return hits.noise(_CLAP, torch.full_like(hits.velocity, 0.3)) * room
+        return hits.heard(hits.noise(_CLAP, torch.full_like(hits.velocity, 0.3), hits.seconds)) * room
 
     def _hat(self, hits: _Hits) -> Tensor:
-        return hits.attacked(hits.metal(_ALL, hits.knob("hat_tone")) * hits.decay(0.11), 0.0007)
+        return hits.strike(None, [hits.metal(_ALL, hits.knob("hat_tone"), 0.11, hits.seconds)], 0.0007)
 
     def _cymbal(self, hits: _Hits) -> Tensor:
         tone = hits.knob("cymbal_tone")
-        dark = hits.metal(_DARK, tone) * hits.decay(0.15)
-        bright = hits.metal(_BRIGHT, tone) * hits.decay(0.15, shortened=hits.piece("flash"))
-        return hits.attacked(dark + bright, 0.0015)
+        dark = hits.metal(_DARK, tone, 0.15, hits.seconds)
+        bright = hits.metal(_BRIGHT, tone, 0.15, hits.seconds * hits.piece("flash"))
+        return hits.strike(None, [dark, bright], 0.0015)
 
 
 class _Hits:
@@ -381,45 +379,58 @@ class _Hits:
     def piece(self, name: str) -> Tensor:
         return self.of(getattr(self.played.kit, name))
 
-    def decay(self, scale: float, shortened: Tensor | float = 1.0, late: float = 0.0) -> Tensor:
-        """The family's decay, (voices, span), times `scale`."""
-        return scale * decay(self.since - late, self.seconds * shortened, self.voices.span, self.sample_rate)
+    def decay(self, late: float) -> Tensor:
+        """The family's decay, from `late` [s] on: (voices, span)."""
+        return decay(self.since - late, self.seconds, self.voices.span, self.sample_rate)
 
-    def attacked(self, sound: Tensor, seconds: float = 0.0005) -> Tensor:
-        return attacked(sound, self.since, seconds, self.sample_rate)
+    def strike(self, skin: Skin | None, layers: list[Layer], attack: float = 0.0005) -> Tensor:
+        """(voices, span)."""
+        return strike(self.bands, self.voices, self.since, skin, layers, attack)
 
-    def membrane(self, pitch: Tensor, sweep: Tensor, seconds: float, weight: Tensor | float = 1.0) -> Tensor:
-        """A swept sine of the hit's gain times `weight`, silent where it would begin above the Nyquist frequency."""
-        audible = below_nyquist(pitch * torch.exp2(sweep / 12.0), self.sample_rate)
-        constant = torch.full_like(pitch, seconds)
-        sine = membrane(self.since, pitch, sweep, constant, self.voices.span, self.sample_rate)
-        return (self.gain * audible * weight)[:, None] * sine
-
-    def struck(self, body: Tensor, family: str, shape: Tensor, level: Tensor, tilt: float = 0.0) -> Tensor:
-        """The body, and the short noise of the stroke that made it."""
-        span = min(math.ceil(RING * STROKES[family] * self.sample_rate) + 1, self.voices.span)
-        seconds = torch.full_like(self.velocity, STROKES[family])
-        burst = self.noise(shape, level, tilt, span, stream=1) * decay(self.since, seconds, span, self.sample_rate)
-        return self.attacked(body + torch.nn.functional.pad(burst, (0, self.voices.span - span)))
-
-    def noise(
-        self, shape: Tensor, level: Tensor, tilt: float = 0.0, span: int | None = None, stream: int = 0
+    def struck(
+        self, skin: Skin, layers: list[Layer], family: str, shape: Tensor, level: Tensor, tilt: float = 0.0
     ) -> Tensor:
-        """Noise in bands of the given shape, of the hit's gain times `level`: (voices, span)."""
-        return self._mixed(shape.to(self.velocity), level, tilt + self._darkening(), _NOISES, span, stream)
+        """The skin and the layers, and the short noise of the stroke that made them sound."""
+        seconds = torch.full_like(self.velocity, STROKES[family])
+        return self.strike(skin, [*layers, self.noise(shape, level, seconds, tilt, stream=1)])
 
-    def metal(self, rows: slice, tone: Tensor) -> Tensor:
-        """What is in `rows` of high-passed noise and metal that together have the hit's gain: (voices, span)."""
+    def skin(
+        self,
+        modes: list[tuple[Tensor, Tensor | float]],
+        sweep: Tensor,
+        sweep_time: float,
+        shortened: float = 1.0,
+    ) -> Skin:
+        """Modes (pitch, amplitude beside the hit's gain), silent where they would begin above the Nyquist frequency."""
+        weights = []
+        for pitch, weight in modes:
+            audible = below_nyquist(pitch * torch.exp2(sweep / 12.0), self.sample_rate)
+            weights.append(self.gain * audible * weight)
+        pitches = torch.stack([pitch for pitch, _ in modes], dim=1)
+        return Skin(pitches, torch.stack(weights, dim=1), sweep, sweep_time, self.seconds * shortened)
+
+    def noise(self, shape: Tensor, level: Tensor, seconds: Tensor, tilt: float = 0.0, stream: int = 0) -> Layer:
+        """Noise in bands of the given shape (rows,), of the hit's gain times `level`."""
+        used = tuple(torch.nonzero(shape).flatten().tolist())
+        return self._layer(shape.to(self.velocity), used, level, tilt + self._darkening(), seconds, stream)
+
+    def metal(self, rows: slice, tone: Tensor, level: float, seconds: Tensor) -> Layer:
+        """What is in `rows` of high-passed noise and metal that together have the hit's gain times `level`."""
         share = self.piece("body")[:, None]
         shape = _HIGH_PASS.to(share) * (_NOISE.to(share) * (1.0 - share).sqrt() + _METAL.to(share) * share.sqrt())
-        return self._mixed(shape, torch.ones_like(self.velocity), tone + self._darkening(), rows)
+        used = tuple(range(len(BANDS))[rows])
+        return self._layer(shape, used, torch.full_like(self.velocity, level), tone + self._darkening(), seconds, 0)
+
+    def heard(self, layer: Layer) -> Tensor:
+        """A layer without its decay: (voices, span)."""
+        rows = slice(min(layer.used), max(layer.used) + 1)
+        return mix(self.bands, layer.weights, self.voices, layer.position, rows, self.voices.span)
 
     def _darkening(self) -> Tensor:
         return self.piece("tilt") - self.knob("velocity_to_brightness") * (1.0 - self.velocity)
 
-    def _mixed(
-        self, shape: Tensor, level: Tensor, tilt: Tensor, rows: slice, span: int | None = None, stream: int = 0
-    ) -> Tensor:
+    def _layer(
+        self, shape: Tensor, used: tuple[int, ...], level: Tensor, tilt: Tensor, seconds: Tensor, stream: int
+    ) -> Layer:
         weights = tilted(self.bands, shape, tilt) * (self.gain * level)[:, None]
-        position = self.voices.noise_position(self.played.notes, stream=stream)
-        return mix(self.bands, weights, self.voices, position, rows, self.voices.span if span is None else span)
+        return Layer(weights, used, self.voices.noise_position(self.played.notes, stream=stream), seconds)
