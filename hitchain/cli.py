@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hitchain.errors import UserError, nearest
 
@@ -34,14 +35,29 @@ Keys of every command: seed, out (the run folder), sample_rate, device, song.
 `hitchain COMMAND --help` shows the config of a command; `hitchain --version` the version.
 """
 
-HELP = {
-    "rate": "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",
-    "blocks": "hitchain blocks [STAGE/NAME ...]",
-    "report": "hitchain report RUN_FOLDER",
-}
-"""What `hitchain COMMAND --help` prints for the commands that have no config."""
 
-COMMANDS = ("optimize", "render", "rate", "train", "blocks", "report")
+class Command(NamedTuple):
+    """A command: what runs it ("module:function"), and either its Hydra config or its own words.
+
+    With `usage` None it has a config of its own name, and is given that composed and checked; else it is given what
+    stands behind it on the command line, and `usage` is its help.
+    """
+
+    run: str
+    usage: str | None = None
+
+
+COMMANDS = {
+    "optimize": Command("hitchain.chain.commands:optimize"),
+    "render": Command("hitchain.chain.commands:render"),
+    "train": Command("hitchain.chain.commands:train"),
+    "rate": Command(
+        "hitchain.rater.commands:rate_words",
+        "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",
+    ),
+    "blocks": Command("hitchain.blocks.document:show", "hitchain blocks [STAGE/NAME ...]"),
+    "report": Command("hitchain.chain.report:show", "hitchain report RUN_FOLDER"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,21 +90,23 @@ def _dispatch(words: list[str]) -> int:
 
         print(f"hitchain {hitchain.__version__}")
         return 0
-    command, rest = words[0], words[1:]
-    handlers: dict[str, Callable[[list[str]], int]] = {
-        "optimize": lambda rest: _composed("optimize", rest),
-        "render": lambda rest: _composed("render", rest),
-        "train": lambda rest: _composed("train", rest),
-        "rate": _rate,
-        "blocks": _blocks,
-        "report": _report,
-    }
-    if command not in handlers:
-        raise UserError(f"unknown command '{command}'; {nearest(command, COMMANDS)}")
-    if command in HELP and {"-h", "--help"} & set(rest):
-        print(f"usage: {HELP[command]}")
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        raise UserError(f"unknown command '{name}'; {nearest(name, COMMANDS)}")
+    command = COMMANDS[name]
+    if command.usage is None:
+        return _composed(name, rest)
+    if {"-h", "--help"} & set(rest):
+        print(f"usage: {command.usage}")
         return 0
-    return handlers[command](rest)
+    _function(command)(rest)
+    return 0
+
+
+def _function(command: Command) -> Callable[..., object]:
+    module, _, name = command.run.partition(":")
+    function: Callable[..., object] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def _composed(command: str, words: list[str]) -> int:
@@ -100,8 +118,7 @@ def _composed(command: str, words: list[str]) -> int:
         return 0
     if {"-m", "--multirun"} & set(words):
         return _multirun(command, [word for word in words if word not in ("-m", "--multirun")])
-    config = configs.compose(command, words)
-    return _run(command, config)
+    return _run(command, configs.compose(command, words))
 
 
 def _run(command: str, config: dict[str, object]) -> int:
@@ -109,19 +126,7 @@ def _run(command: str, config: dict[str, object]) -> int:
         from hitchain.chain.run import default_folder
 
         config["out"] = str(default_folder(command))
-    if command == "train":
-        from hitchain.chain import config as configs
-        from hitchain.files import write_text
-        from hitchain.rater.commands import train
-
-        result = train({"rater": config["rater"], "out": config["out"]})
-        write_text(Path(str(config["out"])) / "config.yaml", configs.dump({"command": command, **config}))
-        losses = f"validation loss {result['validation_loss']:.3f}, baseline {result['baseline_loss']:.3f}"
-        print(f"rater    {config['out']}  ({losses})")
-        return 0
-    from hitchain.chain import commands
-
-    {"optimize": commands.optimize, "render": commands.render}[command](config)
+    _function(COMMANDS[command])(config)
     return 0
 
 
@@ -155,43 +160,6 @@ def _multirun(command: str, words: list[str]) -> int:
         raise UserError(f"config: {str(error).strip()}") from error
     finally:
         sys.argv = before
-    return 0
-
-
-def _rate(words: list[str]) -> int:
-    """Rate sound files."""
-    import yaml
-
-    from hitchain.rater.commands import rate
-
-    files = [word for word in words if "=" not in word or Path(word).exists()]
-    pairs = (word.split("=", 1) for word in words if word not in files)
-    for row in rate(files, {key: yaml.safe_load(value) for key, value in pairs}):
-        others = {**row["members"], "held out": row["heldout"]} if "heldout" in row else row["members"]
-        if "popularity" in row:
-            others["popularity"] = row["popularity"]
-        told = "  ".join(f"{name} {value:.3f}" for name, value in others.items())
-        print(f"{row['rating']:.3f}  {row['path']}  ({told})")
-    return 0
-
-
-def _blocks(words: list[str]) -> int:
-    """List blocks."""
-    from hitchain.blocks import document
-
-    print("\n".join(document.describe(word) for word in words) if words else document.table())
-    return 0
-
-
-def _report(words: list[str]) -> int:
-    """Write the report of a finished run again."""
-    from hitchain.chain.report import write_report
-
-    if len(words) != 1:
-        raise UserError("give one run folder: hitchain report RUN_FOLDER")
-    if not (Path(words[0]) / "result.json").is_file():
-        raise UserError(f"{words[0]} is not the folder of a finished run: it has no result.json.")
-    print(write_report(Path(words[0])))
     return 0
 
 

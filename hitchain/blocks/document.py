@@ -157,6 +157,11 @@ def _markdown_table(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
+def show(words: Sequence[str]) -> None:
+    """`hitchain blocks [STAGE/NAME ...]`: print the table, or each block named."""
+    print("\n".join(describe(word) for word in words) if words else table())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m hitchain.blocks.document", description="The page of all blocks.")

@@ -93,3 +93,17 @@ def _rate_file(path: str | Path, rater: Any, heldout: Any, window_seconds: float
     if all("target_mean" in about for about in rater.about):
         row["popularity"] = float(rater.to_popularity(ratings.mean()))
     return row
+
+
+def rate_words(words: Sequence[str]) -> None:
+    """`hitchain rate FILE ... key=value ...`: print a line for each file."""
+    import yaml
+
+    files = [word for word in words if "=" not in word or Path(word).exists()]
+    pairs = (word.split("=", 1) for word in words if word not in files)
+    for row in rate(files, {key: yaml.safe_load(value) for key, value in pairs}):
+        others = {**row["members"], "held out": row["heldout"]} if "heldout" in row else row["members"]
+        if "popularity" in row:
+            others["popularity"] = row["popularity"]
+        told = "  ".join(f"{name} {value:.3f}" for name, value in others.items())
+        print(f"{row['rating']:.3f}  {row['path']}  ({told})")
