@@ -135,7 +135,8 @@ def _from_gain(audio: Array, grad: Array, knobs: Array, state: Array, gain: Arra
     count = audio.shape[1]
     slope, makeup, mix = knobs[SLOPE], knobs[MAKEUP], knobs[MIX]
     to_slope, to_makeup, to_mix = 0.0, 0.0, 0.0
-    adjoint[:count] = 0.0
+    for i in range(count):
+        adjoint[i] = 0.0
     for channel in range(audio.shape[0]):
         source, given = audio[channel], grad[channel]
         for i in range(count):
@@ -196,7 +197,8 @@ def _to_audio(
 ) -> None:
     """What comes through the product, and through the peak to the loudest channel; those as loud share it."""
     count = end - begin
-    loudest[:count] = 0.0
+    for i in range(count):
+        loudest[i] = 0.0
     for channel in range(audio.shape[0]):
         source = audio[channel, begin:end]
         for i in range(count):

@@ -21,22 +21,30 @@ _DECIBELS = 20.0 / math.log(10.0)
 
 @njit(fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
 def maximum_forward(first: int, last: int, signal: Array, window: int, result: Array) -> None:
-    """Windows are built by doubling, in place: log2(window) passes over a block, many samples at once."""
-    best = np.empty(BLOCK + window - 1, signal.dtype)
+    """Windows are built by doubling: log2(window) passes over a block, many samples at once."""
+    best, other = np.empty(BLOCK + window - 1, signal.dtype), np.empty(BLOCK + window - 1, signal.dtype)
     samples = result.shape[1]
     for row in range(first, last):
         for begin in range(0, samples, BLOCK):
             count = min(BLOCK, samples - begin)
             length = count + window - 1
-            best[:length] = signal[row, begin : begin + length]
+            _greater(signal[row, begin : begin + length], 0, length, best)
             span = 1
             while span < window:
                 step = min(span, window - span)
                 length -= step
-                for i in range(length):
-                    best[i] = max(best[i], best[i + step])
+                _greater(best, step, length, other)
+                best, other = other, best
                 span += step
-            result[row, begin : begin + count] = best[:count]
+            _greater(best, 0, count, result[row, begin : begin + count])
+
+
+@njit(fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
+def _greater(source: Array, step: int, length: int, target: Array) -> None:
+    """target[i] = max(source[i], source[i + step])."""
+    ahead = source[step:]
+    for i in range(length):
+        target[i] = max(source[i], ahead[i])
 
 
 @njit(error_model="numpy", nogil=True, cache=True)
@@ -64,8 +72,9 @@ def maximum_backward(first: int, last: int, signal: Array, window: int, grad: Ar
 @njit(fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
 def _needed(held: Array, begin: int, count: int, alone: float, shared: float, needed: Array) -> None:
     """What a stage is to take of what is held [dB]; see `limiting.slow_share`. All, where `alone` is infinite."""
+    source = held[begin : begin + count]
     for i in range(count):
-        needed[i] = max(float(held[begin + i]), 0.0)
+        needed[i] = max(float(source[i]), 0.0)
     if alone < math.inf:
         for i in range(count):
             beyond = max(needed[i] - alone, 0.0)
@@ -129,13 +138,14 @@ def stage_forward(
                 followed[period + i] = state
                 change = state - followed[i]
                 total += change
-                before = real + change
-                real = turn_real * before - turn_imaginary * imaginary
-                imaginary = turn_imaginary * before + turn_real * imaginary
+                before = real
+                real = (turn_real * change - turn_imaginary * imaginary) + turn_real * before
+                imaginary = (turn_imaginary * change + turn_real * imaginary) + turn_imaginary * before
                 needed[i] = total - real
-            skipped = max(0, lookahead - 1 - begin)
-            for i in range(skipped, count):
-                reduction[row, begin + i - lookahead + 1] = max(needed[i], 0.0) / period
+            skipped = min(max(0, lookahead - 1 - begin), count)
+            target = reduction[row, begin + skipped - lookahead + 1 : begin + count - lookahead + 1]
+            for i in range(count - skipped):
+                target[i] = max(needed[skipped + i], 0.0) / period
             for i in range(period):
                 followed[i] = followed[count + i]
 
@@ -178,15 +188,19 @@ def stage_backward(
                 followed[i + 1] = state
             for i in range(count):
                 keep[i] = 0.0 if needed[i] > followed[i] else stay
-                source = begin + count - 1 - i - lookahead + 1
-                given[period + i] = grad[row, source] if source >= 0 else 0.0
+            skipped = min(max(0, lookahead - 1 - begin), count)
+            source = grad[row, begin + skipped - lookahead + 1 : begin + count - lookahead + 1]
+            for i in range(count - skipped):
+                given[period + i] = source[count - skipped - 1 - i]
+            for i in range(count - skipped, count):
+                given[period + i] = 0.0
             total, real, imaginary = _sums(given, period, cosine, sine)
             for i in range(count):
                 change = given[period + i] - given[i]
                 total += change
-                before = real + change
-                real = turn_real * before - turn_imaginary * imaginary
-                imaginary = turn_imaginary * before + turn_real * imaginary
+                before = real
+                real = (turn_real * change - turn_imaginary * imaginary) + turn_real * before
+                imaginary = (turn_imaginary * change + turn_real * imaginary) + turn_imaginary * before
                 t = count - 1 - i
                 own = (total - real) / period
                 adjoint[t] = own + carried
@@ -194,7 +208,9 @@ def stage_backward(
             for i in range(period):
                 given[i] = given[count + i]
             slope += _from_follower(held[row], begin, count, alone, shared, needed, followed, keep, adjoint)
-            grad_held[row, begin : begin + count] = adjoint[:count]
+            target = grad_held[row, begin : begin + count]
+            for i in range(count):
+                target[i] = adjoint[i]
         grad_release[row] = slope
 
 
@@ -212,13 +228,14 @@ def _from_follower(
 ) -> float:
     """From the follower's adjoint to what is held; the gradient of the release."""
     slope = 0.0
+    source = held[begin : begin + count]
     for i in range(count):
         slope += adjoint[i] * min(needed[i] - followed[i], 0.0)
         part = adjoint[i] * (1.0 - keep[i])
-        adjoint[i] = part if held[begin + i] > 0.0 else 0.0
+        adjoint[i] = part if source[i] > 0.0 else 0.0
     if alone < math.inf:
         for i in range(count):
-            adjoint[i] *= exp(-max(held[begin + i] - alone, 0.0) / shared)
+            adjoint[i] *= exp(-max(source[i] - alone, 0.0) / shared)
     return slope
 
 
@@ -261,7 +278,8 @@ def amplify_backward(
         for begin in range(0, samples, BLOCK):
             end = min(begin + BLOCK, samples)
             _factors(gain[item], reduction[item, begin:end], factor)
-            product[:] = 0.0
+            for i in range(end - begin):
+                product[i] = 0.0
             for channel in range(audio.shape[1]):
                 source, given = audio[item, channel, begin:end], grad[item, channel, begin:end]
                 target = grad_audio[item, channel, begin:end]

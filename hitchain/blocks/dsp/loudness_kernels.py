@@ -40,8 +40,8 @@ def _weight(drive: Array, count: int, filters: Array, state: Array) -> None:
 @njit(fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
 def _energy(values: Array) -> float:
     total = 0.0
-    for value in values:
-        total += value * value
+    for i in range(values.shape[0]):
+        total += values[i] * values[i]
     return total
 
 
@@ -60,7 +60,9 @@ def power_forward(
             begin = block * per_block
             end = min(begin + per_block, steps)
             count = (end - begin) * step
-            weighted[:count] = audio[row, begin * step : end * step]
+            source = audio[row, begin * step : end * step]
+            for i in range(count):
+                weighted[i] = source[i]
             _weight(weighted, count, filters, state)
             for k in range(begin, end):
                 power[row, k] = _energy(weighted[(k - begin) * step : (k - begin + 1) * step]) / step
@@ -89,7 +91,9 @@ def power_backward(
             begin = block * per_block
             end = min(begin + per_block, steps)
             count = (end - begin) * step
-            weighted[:count] = audio[row, begin * step : end * step]
+            source = audio[row, begin * step : end * step]
+            for i in range(count):
+                weighted[i] = source[i]
             _weight(weighted, count, filters, states[row, block].copy())
             for k in range(end - begin):
                 factor = 2.0 * grad[row, begin + k] / step

@@ -29,7 +29,8 @@ def level_forward(first: int, last: int, audio: Array, taps: Array, floor: float
     for part in range(first, last):
         item, begin = part // blocks, part % blocks * BLOCK
         count = min(BLOCK, samples - begin)
-        peak[:] = 0
+        for i in range(count):
+            peak[i] = 0
         for channel in range(channels):
             _copy(audio[item, channel], begin - before, source)
             for i in range(count):
@@ -48,15 +49,20 @@ def _copy(signal: Array, begin: int, target: Array) -> None:
     """target = signal[begin:], silence outside."""
     inside = max(0, -begin)
     end = max(inside, min(target.shape[0], signal.shape[0] - begin))
-    target[:inside] = 0
-    target[inside:end] = signal[begin + inside : begin + end]
-    target[end:] = 0
+    source = signal[begin + inside : begin + end]
+    for i in range(inside):
+        target[i] = 0
+    for i in range(end - inside):
+        target[inside + i] = source[i]
+    for i in range(end, target.shape[0]):
+        target[i] = 0
 
 
 @njit(fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
 def _interpolate(source: Array, taps: Array, count: int, point: Array) -> None:
     """point[i] = sum over k of taps[k] source[i + k]; eight taps at a time, so that sums seldom leave the registers."""
-    point[:count] = 0
+    for i in range(count):
+        point[i] = 0
     for k in range(0, taps.shape[0], 8):
         h0, h1, h2, h3, h4, h5, h6, h7 = taps[k : k + 8]
         some = source[k:]
