@@ -12,9 +12,10 @@ from typing import Any
 from numba import njit
 
 Array = Any
+CONTRACT = {"contract"}  # fused multiply-add
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=CONTRACT, cache=True, nogil=True)
 def linear_forward(first: int, last: int, coefficient: Array, drive: Array, initial: Array, output: Array) -> None:
     varying = coefficient.shape[1] > 1
     for row in range(first, last):
@@ -27,7 +28,7 @@ def linear_forward(first: int, last: int, coefficient: Array, drive: Array, init
             output[row, t] = state
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=CONTRACT, cache=True, nogil=True)
 def linear_backward(
     first: int,
     last: int,
@@ -60,7 +61,7 @@ def linear_backward(
             grad_coefficient[row, 0] = total
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=CONTRACT, cache=True, nogil=True)
 def ballistics_forward(
     first: int, last: int, level: Array, attack: Array, release: Array, initial: Array, output: Array, rising: Array
 ) -> None:
@@ -75,13 +76,16 @@ def ballistics_forward(
                 up = float(attack[row, t])
             if varying_release:
                 down = float(release[row, t])
-            gap = level[row, t] - state
-            rising[row, t] = gap > 0.0
-            state += up * max(gap, 0.0) + down * min(gap, 0.0)  # no branch: the switching is hard to predict
+            target = float(level[row, t])
+            rising[row, t] = target > state
+            # The faster way leads higher going up and lower going down: no branch, as switching is hard to predict.
+            rise = (1.0 - up) * state + up * target
+            fall = (1.0 - down) * state + down * target
+            state = max(rise, fall) if up >= down else min(rise, fall)
             output[row, t] = state
 
 
-@njit(cache=True, nogil=True)
+@njit(fastmath=CONTRACT, cache=True, nogil=True)
 def ballistics_backward(
     first: int,
     last: int,
@@ -111,11 +115,11 @@ def ballistics_backward(
             if varying_release:
                 down = float(release[row, t])
             rises = 1.0 * rising[row, t]
-            adjoint = grad_output[row, t] + carried
+            own = float(grad_output[row, t])
+            adjoint = own + carried
             factor = down + rises * (up - down)
-            drive = factor * adjoint
-            grad_level[row, t] = drive
-            carried = adjoint - drive
+            grad_level[row, t] = factor * adjoint
+            carried = (1.0 - factor) * carried + (1.0 - factor) * own  # two products: only one waits for the last
             before = float(output[row, t - 1]) if t > 0 else float(initial[row])
             slope = adjoint * (level[row, t] - before)
             slope_up = rises * slope
