@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from hitchain.blocks.block import Block
-from hitchain.blocks.dsp import circuits, resampling, waveshaping
+from hitchain.blocks.dsp import circuits, resampling, supply, waveshaping
+from hitchain.blocks.dsp.circuits import filter_spectrum
 from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.dsp.fft import fast_length, frequencies
+from hitchain.blocks.dsp.oversampling import to_samples, to_spectrum
 from hitchain.blocks.dsp.recursion import ballistics
 from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
@@ -32,6 +35,13 @@ SAG_ATTACK, SAG_RELEASE = 0.03, 0.15
 
 TAIL = 0.25
 """Seconds in which the amplifier's slowest circuit, the bass control's, has died away."""
+
+STRETCH, PREROLL = 16.0, 2.0
+"""Long audio is amplified so many seconds at a time, each after so many that are heard again: the supply and the
+coupling, the slowest to forget what was before, have then come within -110 dB of where they would be."""
+
+_PER_HERTZ = 2.0 * math.pi / 1e3
+"""From a corner in Hz to a coefficient: those are in radians a millisecond."""
 
 LEAD = resampling.PADDING // 2
 """Samples of silence put before the signal, for what oversampling rings ahead of its first sample."""
@@ -81,18 +91,31 @@ class Tube(Block):
         return TAIL
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
+        """Long audio is amplified in stretches: memory would else hold the whole at the valves' rate."""
+        samples, frame = audio.shape[-1], self._frame()
+        stretch, preroll = (round(seconds * 1000.0) * frame for seconds in (STRETCH, PREROLL))
+        if samples <= stretch + preroll:
+            return self._amplify(audio, settings)
+        pieces = []
+        for start in range(0, samples, stretch):
+            begin, end = max(0, start - preroll), min(start + stretch, samples)
+            piece = self._amplify(audio[..., begin : min(end + resampling.PADDING, samples)], settings)
+            pieces.append(piece[..., start - begin : end - begin])
+        return torch.cat(pieces, dim=-1)
+
+    def _amplify(self, audio: Tensor, settings: Settings) -> Tensor:
         samples, factor = audio.shape[-1], self.oversampling
         n_fft = fast_length(LEAD + samples + resampling.PADDING + round(TAIL * self.sample_rate))
-        hertz = frequencies(n_fft, self.sample_rate, like=audio)
+        spacing = self.sample_rate / n_fft
+        first, between, last = _fixed(n_fft, self.sample_rate, factor, audio.dtype, audio.device)
 
         padded = torch.nn.functional.pad(audio, (LEAD, n_fft - samples - LEAD))
-        spectrum = torch.fft.rfft(padded) * _high_pass(hertz, settings["tight"][:, None, None])
-        level = self._preamplifier(resampling.interpolate(spectrum, n_fft, factor), settings)
-        spectrum = resampling.decimate(level, n_fft, factor) * self._stack(hertz, n_fft, settings)
-        level = self._power(resampling.interpolate(spectrum, n_fft, factor), settings)
-        spectrum = resampling.decimate(level, n_fft, factor) * self._output(hertz, n_fft, settings)
-        result: Tensor = torch.fft.irfft(spectrum, n=n_fft)[..., LEAD : LEAD + samples]
-        return result
+        spectrum = filter_spectrum(to_spectrum(padded, n_fft, 1), *_high_pass(settings["tight"]), first, spacing)
+        level = self._preamplifier(to_samples(spectrum, n_fft, factor), settings)
+        spectrum = filter_spectrum(to_spectrum(level, n_fft, factor), *self._stack(settings), between, spacing)
+        level = self._power(to_samples(spectrum, n_fft, factor), settings)
+        spectrum = filter_spectrum(to_spectrum(level, n_fft, factor), *_output(settings), last, spacing)
+        return to_samples(spectrum, n_fft, 1)[..., LEAD : LEAD + samples]
 
     def _preamplifier(self, level: Tensor, settings: Settings) -> Tensor:
         gain, bias, rate = to_gain(0.5 * settings["drive"]), settings["bias"], self.sample_rate * self.oversampling
@@ -100,46 +123,59 @@ class Tube(Block):
         level = circuits.coupling(level, COUPLING_LOW, COUPLING_HIGH, rate)
         return waveshaping.clip_mean(level, -gain, bias, UPPER, LOWER)
 
-    def _stack(self, hertz: Tensor, n_fft: int, settings: Settings) -> Tensor:
+    def _stack(self, settings: Settings) -> tuple[Tensor, Tensor]:
         """From the second triode to the power stage: tone stack, the drive's level undone, master."""
-        stack = circuits.rational(*circuits.tone_stack(settings["bass"], settings["middle"], settings["treble"]), hertz)
         gain = to_gain(settings["master"]) * self.stack_makeup / _preamplifier_gain(settings)
-        aligned = waveshaping.mean_inverse(n_fft, self.oversampling, stages=2, like=hertz)
-        return (-stack * aligned * gain[:, None])[:, None]
+        numerator, denominator = circuits.tone_stack(settings["bass"], settings["middle"], settings["treble"])
+        return numerator * gain[:, None], denominator
+
+    def _frame(self) -> int:
+        """A millisecond [samples]: how often the supply is followed."""
+        return max(1, round(self.sample_rate / 1000))
 
     def _power(self, level: Tensor, settings: Settings) -> Tensor:
-        droop = 1.0 + settings["sag"][:, None, None] * self._current(level)
-        one, zero = torch.ones_like(settings["sag"]), torch.zeros_like(settings["sag"])
-        return waveshaping.clip_mean(level * droop, one, zero) / droop
+        step = self._frame() * self.oversampling
+        droop = 1.0 + settings["sag"][:, None] * self._current(supply.frame_levels(level, step))
+        return supply.sagging_clip(level, droop, step)
 
-    def _current(self, level: Tensor) -> Tensor:
-        """The supply's load, 0 to 1, smoothed by its capacitors: (batch, 1, samples). Followed once a millisecond."""
-        step = max(1, round(self.sample_rate / 1000)) * self.oversampling
-        frames = -(-level.shape[-1] // step)
-        loud = torch.nn.functional.pad(level.abs().mean(dim=1), (0, frames * step - level.shape[-1]))
-        load = loud.reshape(-1, frames, step).mean(dim=-1)
-        rate = self.sample_rate * self.oversampling / step
+    def _current(self, load: Tensor) -> Tensor:
+        """The supply's load, 0 to 1, smoothed by its capacitors: (batch, frames) -> (batch, frames + 1), from rest."""
+        rate = self.sample_rate / self._frame()
         attack, release = (1.0 - math.exp(-1.0 / (time * rate)) for time in (SAG_ATTACK, SAG_RELEASE))
-        current = torch.nn.functional.pad(ballistics(load / (1.0 + load), attack, release), (1, 0))
-        ramp = torch.linspace(0.0, 1.0 - 1.0 / step, step, dtype=level.dtype, device=level.device)
-        smooth = torch.lerp(current[:, :-1, None], current[:, 1:, None], ramp)
-        return smooth.flatten(1)[:, None, : level.shape[-1]]
-
-    def _output(self, hertz: Tensor, n_fft: int, settings: Settings) -> Tensor:
-        """From the power stage to the loudspeaker: transformer, presence, level."""
-        lift = PRESENCE_GAIN * settings["presence"][:, None]
-        presence = 1.0 + lift * _high_pass(hertz, PRESENCE_CORNER)
-        transformer = _high_pass(hertz, TRANSFORMER_LOW) * (1.0 - _high_pass(hertz, TRANSFORMER_HIGH))
-        gain = to_gain(settings["level"] - settings["master"]) * _power_makeup(settings)
-        aligned = waveshaping.mean_inverse(n_fft, self.oversampling, stages=1, like=hertz)
-        return (presence * (transformer * aligned) * gain[:, None])[:, None]
+        return torch.nn.functional.pad(ballistics(load / (1.0 + load), attack, release), (1, 0))
 
 
-def _high_pass(hertz: Tensor, corner: Tensor | float) -> Tensor:
-    """One pole: j f / (corner + j f)."""
-    ratio = hertz / corner
-    response: Tensor = torch.complex(ratio**2, ratio) / (1.0 + ratio**2)
-    return response
+def _high_pass(corner: Tensor) -> tuple[Tensor, Tensor]:
+    """One pole, s / (w + s), as `circuits.rational` takes it."""
+    one = torch.ones_like(corner)
+    return torch.stack([torch.zeros_like(corner), one], -1), torch.stack([corner * _PER_HERTZ, one], -1)
+
+
+def _output(settings: Settings) -> tuple[Tensor, Tensor]:
+    """From the power stage to the loudspeaker: presence, 1 + lift s / (w + s), and level."""
+    gain = to_gain(settings["level"] - settings["master"]) * _power_makeup(settings)
+    corner = torch.full_like(gain, PRESENCE_CORNER * _PER_HERTZ)
+    numerator = torch.stack([corner, 1.0 + PRESENCE_GAIN * settings["presence"]], -1) * gain[:, None]
+    return numerator, torch.stack([corner, torch.ones_like(corner)], -1)
+
+
+@lru_cache(maxsize=8)
+def _fixed(
+    n_fft: int, sample_rate: int, factor: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What no knob moves, complex (bins,): before the preamplifier, between it and the power stage, and after that.
+
+    The resampling's edge on the way up and down, the antialiased stages' delay and droop undone, the inversion of the
+    second triode, the output transformer.
+    """
+    with torch.inference_mode(False):  # what is kept must also serve a later backward pass
+        like = torch.zeros((), dtype=torch.float64, device=device)
+        edge = resampling.edge(n_fft, like)
+        two, one = (waveshaping.mean_inverse(n_fft, factor, stages, like) for stages in (2, 1))
+        ratio_low, ratio_high = (frequencies(n_fft, sample_rate, like) / f for f in (TRANSFORMER_LOW, TRANSFORMER_HIGH))
+        transformer = torch.complex(ratio_low**2, ratio_low) / (1.0 + ratio_low**2) / (1.0 + 1j * ratio_high)
+        first, between, last = edge * factor + 0j, -two * edge**2, transformer * one * (edge / factor)
+        return first.to(dtype.to_complex()), between.to(dtype.to_complex()), last.to(dtype.to_complex())
 
 
 NOMINAL = 0.125

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from hitchain.blocks.dsp.fft import apply_response, fast_length
 from hitchain.blocks.dsp.filters import bounded_frequency
@@ -110,6 +111,69 @@ def rational(numerator: Tensor, denominator: Tensor, frequencies: Tensor) -> Ten
     """
     powers = _powers(frequencies, max(numerator.shape[-1], denominator.shape[-1]))
     return _on_axis(numerator, powers) / _on_axis(denominator, powers)
+
+
+def filter_spectrum(
+    spectrum: Tensor,
+    numerator: Tensor,
+    denominator: Tensor,
+    constant: Tensor,
+    spacing: float,
+    fused: bool | None = None,
+) -> Tensor:
+    """A signal's spectrum through a rational transfer function and a constant response, in one pass.
+
+    Args:
+        spectrum: complex (batch, channels, bins), from 0 Hz.
+        numerator, denominator: (batch, up to 4), as in `rational`.
+        constant: complex (bins,).
+        spacing: from bin to bin [Hz].
+        fused: the compiled kernel instead of tensor operations; by default on CPU.
+
+    Returns:
+        constant * numerator / denominator * spectrum. Differentiable, once if fused, in all but the constant.
+    """
+    if spectrum.device.type == "cpu" if fused is None else fused:
+        coefficients = [pad(value, (0, 4 - value.shape[-1])) for value in (numerator, denominator)]
+        filtered: Tensor = _FilterSpectrum.apply(  # type: ignore[no-untyped-call]
+            spectrum, *coefficients, constant, spacing * (2.0 * math.pi / 1e3)
+        )
+        return filtered
+    hertz = spacing * torch.arange(spectrum.shape[-1], dtype=numerator.dtype, device=numerator.device)
+    return spectrum * (constant * rational(numerator, denominator, hertz)).unsqueeze(1)
+
+
+class _FilterSpectrum(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, spectrum: Tensor, numerator: Tensor, denominator: Tensor, constant: Tensor, step: float
+    ) -> Tensor:
+        from hitchain.blocks.dsp import circuits_kernels as kernels
+
+        ctx.save_for_backward(spectrum, numerator, denominator, constant)
+        ctx.step = step
+        result = torch.empty_like(spectrum, memory_format=torch.contiguous_format)
+        given = _arrays(spectrum, numerator, denominator, constant)
+        over_rows(kernels.filter_spectrum, len(spectrum), *given, step, 1.0, result.numpy())
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from hitchain.blocks.dsp import circuits_kernels as kernels
+
+        spectrum, *fixed = _arrays(*ctx.saved_tensors)
+        (given,) = _arrays(grad)
+        grad_spectrum = torch.empty_like(grad, memory_format=torch.contiguous_format)
+        over_rows(kernels.filter_spectrum, len(grad), given, *fixed, ctx.step, -1.0, grad_spectrum.numpy())
+        sums = torch.zeros(len(grad), 8, dtype=torch.float64)
+        over_rows(kernels.coefficient_gradients, len(grad), spectrum, *fixed, ctx.step, given, sums.numpy())
+        sums = sums.to(ctx.saved_tensors[1].dtype)
+        return grad_spectrum, sums[:, :4], sums[:, 4:], None, None
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().resolve_conj().contiguous().numpy() for tensor in tensors]
 
 
 def _powers(frequencies: Tensor, count: int) -> Tensor:

@@ -14,6 +14,7 @@ from numba import njit
 Array = Any
 PLAIN = {"contract", "nsz"}
 SUMS = {"contract", "nsz", "arcp", "reassoc"}  # lets sums be vectorised; their order is fixed when compiled
+BLOCK = 1024  # samples worked on at a time, in the cache
 
 
 @njit(inline="always", fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
@@ -66,6 +67,36 @@ def clip_mean_forward(
 
 
 @njit(fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
+def steps_back(
+    levels: Array, given: Array, samples: int, above: float, below: float, ending: Array, starting: Array
+) -> None:
+    """What `given` hands on to the end and to the start of each step, levels[t] to levels[t + 1]."""
+    one = levels.dtype.type(1)
+    for t in range(samples):
+        towards_end, towards_start = _slopes(levels[t + 1], levels[t], above, below, one)
+        ending[t], starting[t] = given[t] * towards_end, given[t] * towards_start
+
+
+@njit(fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
+def amplify(source: Array, slope: float, rest: float, samples: int, target: Array) -> None:
+    for t in range(samples):
+        target[t] = slope * source[t] + rest
+
+
+@njit(fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
+def sums_back(target: Array, source: Array, given: Array, slope: float, samples: int) -> tuple[float, float, float]:
+    """Sums of target source, of target and of given; then the target times the slope."""
+    kind = target.dtype.type
+    along, total, passed = kind(0), kind(0), kind(0)
+    for t in range(samples):
+        along += target[t] * source[t]
+        total += target[t]
+        passed += given[t]
+        target[t] *= slope
+    return float(along), float(total), float(passed)
+
+
+@njit(fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
 def clip_mean_backward(
     first: int,
     last: int,
@@ -79,28 +110,30 @@ def clip_mean_backward(
     grad_gain: Array,
     grad_bias: Array,
 ) -> None:
+    """From the last block of samples to the first: a step's start is the sample before, maybe in the block before."""
     kind = audio.dtype.type
     one, above, below = kind(1), kind(1 / upper**2), kind(1 / lower**2)
+    levels, ending = np.empty(BLOCK + 1, audio.dtype), np.empty(BLOCK, audio.dtype)
+    starting = np.empty(BLOCK + 1, audio.dtype)
     for item in range(first, last):
         slope, rest = gain[item], bias[item]
         rest_root = np.sqrt(one + rest * rest * (above if rest >= 0 else below))
         rest_slope = one / (rest_root * rest_root * rest_root)
         for channel in range(audio.shape[1]):
-            source, given, target = audio[item, channel], grad[item, channel], grad_audio[item, channel]
-            samples = source.shape[0]
-            # A sample ends one step and starts the next. Working both out anew costs less than carrying one over.
-            for t in range(samples):
-                level = slope * source[t] + rest
-                before = slope * source[t - 1] + rest if t > 0 else rest
-                after = slope * source[t + 1] + rest if t < samples - 1 else level
-                ending, _ = _slopes(level, before, above, below, one)
-                _, starting = _slopes(after, level, above, below, one)
-                target[t] = given[t] * ending + (given[t + 1] * starting if t < samples - 1 else kind(0))
-            _, starting = _slopes(slope * source[0] + rest, rest, above, below, one)
-            sum_gain, sum_bias = 0.0, float(given[0] * starting)
-            for t in range(samples):
-                sum_gain += target[t] * source[t]
-                sum_bias += target[t] - rest_slope * given[t]
-                target[t] *= slope
-            grad_gain[item] += sum_gain
-            grad_bias[item] += sum_bias
+            samples = audio.shape[2]
+            starting[0] = kind(0)  # of the sample after the last
+            for block in range((samples - 1) // BLOCK, -1, -1):
+                begin, end = block * BLOCK, min(block * BLOCK + BLOCK, samples)
+                width = end - begin
+                source, given = audio[item, channel, begin:end], grad[item, channel, begin:end]
+                target = grad_audio[item, channel, begin:end]
+                starting[width] = starting[0]
+                levels[0] = slope * audio[item, channel, begin - 1] + rest if begin > 0 else rest
+                amplify(source, slope, rest, width, levels[1:])
+                steps_back(levels, given, width, above, below, ending, starting)
+                for t in range(width):
+                    target[t] = ending[t] + starting[t + 1]
+                along, total, passed = sums_back(target, source, given, slope, width)
+                grad_gain[item] += along
+                grad_bias[item] += total - rest_slope * passed
+            grad_bias[item] += starting[0]

@@ -154,6 +154,19 @@ def test_a_window_after_its_preroll_is_the_same_stretch() -> None:
     assert float((whole - window).square().mean().sqrt() / whole.square().mean().sqrt()) < 2e-3  # sag's 1 ms steps
 
 
+def test_long_audio_in_stretches_is_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joined below -100 dB, at a low rate and with stretches shorter than usual; so is the gradient."""
+    audio = 0.2 * torch.randn(1, 1, 40_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    audio.requires_grad_()
+    whole = play(audio, rate=8000, oversampling=2, sag=1.0)
+    monkeypatch.setattr("hitchain.blocks.amps.tube.STRETCH", 1.0)
+    pieces = play(audio, rate=8000, oversampling=2, sag=1.0)
+    assert float((pieces - whole).detach().abs().max()) < 1e-5 * float(whole.detach().abs().max())
+    weights = torch.randn(whole.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    one, other = (torch.autograd.grad((each * weights).sum(), audio)[0] for each in (pieces, whole))
+    assert float((one - other).abs().max()) < 1e-4 * float(other.abs().max())
+
+
 @pytest.mark.parametrize("rate", [8000, 22050, 48000, 96000, 192000])
 def test_sounds_alike_at_every_session_rate(rate: int) -> None:
     loudness = []

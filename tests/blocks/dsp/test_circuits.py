@@ -18,6 +18,7 @@ from hitchain.blocks.dsp.circuits import (
     butterworth,
     coupling,
     coupling_parallel,
+    filter_spectrum,
     rational,
     tone_stack,
     warped,
@@ -102,6 +103,27 @@ def test_rational_against_scipy_freqs() -> None:
     assert np.allclose(rational(numerator, denominator, torch.from_numpy(HERTZ))[0].numpy(), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+def test_filtered_spectrum_against_scipy_freqs(fused: bool) -> None:
+    """Three coefficients and four, over more than one of the kernel's blocks."""
+    numerator, denominator = torch.tensor([[0.3, 2.0, 0.1]]).double(), torch.tensor([[1.0, 0.4, 0.02, 1e-4]]).double()
+    spectrum, constant = torch.randn(3, 1500, generator=torch.Generator().manual_seed(0), dtype=torch.complex128)[:2]
+    n, d = (list((c[0].numpy() * 1e-3 ** np.arange(c.shape[1]))[::-1]) for c in (numerator, denominator))
+    _, response = scipy.signal.freqs(n, d, worN=2 * np.pi * 13.0 * np.arange(1500))
+    result = filter_spectrum(spectrum[None, None], numerator, denominator, constant, 13.0, fused)
+    np.testing.assert_allclose(result[0, 0].numpy(), (spectrum * constant).numpy() * response, atol=1e-12)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_filtered_spectrum_gradients(fused: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    spectrum = torch.randn(2, 2, 9, generator=generator, dtype=torch.complex128).requires_grad_()
+    constant = torch.randn(9, generator=generator, dtype=torch.complex128)
+    coefficients = [(0.5 + torch.rand(2, 3, generator=generator, dtype=torch.float64)) for _ in range(2)]
+    given = (spectrum, *(value.requires_grad_() for value in coefficients))
+    assert torch.autograd.gradcheck(lambda x, n, d: filter_spectrum(x, n, d, constant, 30.0, fused), given)
+
+
 @pytest.mark.parametrize("order", [2, 4, 6])
 @pytest.mark.parametrize("corner", [100.0, 5000.0])
 def test_prototype_is_scipys_digital_butterworth(order: int, corner: float) -> None:
@@ -145,3 +167,16 @@ def test_coupling_blocks_dc_and_its_gradient_is_right() -> None:
     assert float(constant[..., -1].abs()) < 1e-5
     audio = torch.randn(2, 1, 30, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: coupling(x, 500.0, 9000.0, 44_100), (audio,))
+
+
+@pytest.mark.parametrize("samples", [1, 3, 4, 7, 1001])
+def test_coupling_of_any_length_in_either_direction(samples: int) -> None:
+    """Its four stretches and what is left over; backwards by the gradient, which is the same filter in reverse."""
+    audio = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 1, samples))).requires_grad_()
+    filters = coefficients(20.0, 9000.0, 176_400)
+    output = coupling(audio, 20.0, 9000.0, 176_400)
+    np.testing.assert_allclose(output.detach().numpy(), scipy.signal.lfilter(*filters, audio.detach()), atol=1e-12)
+    (grad,) = torch.autograd.grad(output, audio, torch.ones_like(output))
+    np.testing.assert_allclose(
+        grad.flip(-1).numpy(), scipy.signal.lfilter(*filters, np.ones((1, 1, samples))), atol=1e-12
+    )
