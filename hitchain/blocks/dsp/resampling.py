@@ -11,7 +11,7 @@ the smoothest there is, a Gaussian integral:
 sinc * exp(-(pi width t)^2), has decayed by 90 dB after 128 samples of the lower rate, so a padding of 192 samples
 holds it and nothing wraps around. Outside the signal there is silence.
 
-On a CPU this is 2 to 4 times faster than a polyphase filter of 32 taps a phase, which stops only 60 dB.
+Where only the height of what lies between samples matters, `true_peak` looks there at a tenth of the cost.
 """
 
 from __future__ import annotations

@@ -184,3 +184,17 @@ def test_properties(kind: str, channels: int, target: float, ceiling: float, rel
     assert kind != "silence" or output.abs().max() == 0
     alone = limit(audio[:1], target=target, ceiling=ceiling, release=release)
     assert torch.allclose(output[:1], alone, atol=1e-5 * math.sqrt(samples))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_same_on_a_gpu() -> None:
+    """Output and gradients in float64, where tensor operations take the place of compiled loops: 1e-9."""
+    results = []
+    for device in ("cpu", "cuda"):
+        audio = beats(1.0).double().to(device).requires_grad_()
+        knobs = {key: value.to(device) for key, value in Limiter(RATE).defaults(1, torch.float64).items()}
+        output = Limiter(RATE)(audio, {**knobs, "target": knobs["target"] + 5.0})
+        (gradient,) = torch.autograd.grad(output.pow(3).sum(), audio)
+        results.append((output.cpu(), gradient.cpu()))
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9 * float(one.abs().max()))
