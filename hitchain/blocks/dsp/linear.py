@@ -9,6 +9,7 @@ evaluated there. Long audio is filtered in segments (overlap-save), so that time
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -53,15 +54,26 @@ def apply_responses(audio: Tensor, responses: Sequence[Response]) -> Tensor:
     samples, tail = audio.shape[-1], sum(response.tail for response in responses)
     n_fft = transform_length(samples, tail)
     short, long = _split(responses, n_fft)
-    product = _product(short, n_fft, _grid(short))
-    for response in long:
-        factor = response.evaluate(n_fft)
+    gains, factors = _evaluate(short, _grid(short))
+    product = reduce(torch.mul, factors) if factors else None
+    if product is not None:
+        product = _lengthened(product, _grid(short), n_fft)
+    more_gains, more_factors = _evaluate(long, n_fft)
+    for factor in more_factors:
         product = factor if product is None else product * factor
-    if product is None:
-        return audio
-    if product.shape[-1] == 1 or samples + tail <= n_fft:
-        return fft.apply_response(audio, product, n_fft)
-    return _overlap_save(audio, product, n_fft, tail)
+    if product is not None and samples + tail <= n_fft:
+        audio = fft.apply_response(audio, product, n_fft)
+    elif product is not None:
+        audio = _overlap_save(audio, product, n_fft, tail)
+    for gain in (*gains, *more_gains):
+        audio = audio * gain.real
+    return audio
+
+
+def _evaluate(responses: Sequence[Response], n_fft: int) -> tuple[list[Tensor], list[Tensor]]:
+    """What they are at these bins: the gains, which need no transform, and the others."""
+    evaluated = [response.evaluate(n_fft) for response in responses]
+    return [item for item in evaluated if item.shape[-1] == 1], [item for item in evaluated if item.shape[-1] > 1]
 
 
 def transform_length(samples: int, tail: int) -> int:
@@ -86,20 +98,12 @@ def _grid(responses: Sequence[Response]) -> int:
     return fft.fast_length(max(SHORTEST_GRID, tail + tail // (LEAD - 1)))
 
 
-def _product(responses: Sequence[Response], n_fft: int, grid: int) -> Tensor | None:
-    """The product of responses evaluated on a short grid, at the bins of the long one."""
-    product: Tensor | None = None
-    for response in responses:
-        factor = response.evaluate(grid)
-        product = factor if product is None else product * factor
-    if product is None or product.shape[-1] == 1:
-        return product
-    impulse = torch.fft.irfft(product, n=grid)
+def _lengthened(response: Tensor, grid: int, n_fft: int) -> Tensor:
+    """A response at the bins of a short grid, at the bins of a long one: by way of its impulse response."""
+    impulse = torch.fft.irfft(response, n=grid)
     lead = grid // LEAD
-    spread = torch.cat(
-        [impulse[..., :-lead], impulse.new_zeros(*impulse.shape[:-1], n_fft - grid), impulse[..., -lead:]], dim=-1
-    )
-    return fft.rfft(spread, n_fft)
+    gap = impulse.new_zeros(*impulse.shape[:-1], n_fft - grid)
+    return fft.rfft(torch.cat([impulse[..., :-lead], gap, impulse[..., -lead:]], dim=-1), n_fft)
 
 
 def _overlap_save(audio: Tensor, response: Tensor, n_fft: int, tail: int) -> Tensor:
