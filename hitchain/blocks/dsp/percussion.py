@@ -314,7 +314,7 @@ class Layer:
 def strike(
     found: Bands, voices: Voices, since: Tensor, skin: Skin | None, layers: Sequence[Layer], attack: float
 ) -> Tensor:
-    """A struck sound: rise(t / attack) * (skin(t) + sum of the layers(t)), as `attacked`, `membrane`, `decay` and `mix`.
+    """A struck sound: rise(t / attack) * (skin(t) + sum of layers(t)), as `attacked`, `membrane`, `decay` and `mix`.
 
     Args:
         since: [s] of the first sample, 0 or more, (voices,).

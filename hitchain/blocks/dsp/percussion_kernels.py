@@ -1,7 +1,8 @@
 """A struck sound in one pass and its adjoint in another, compiled. Imported only when first used.
 
 A hit is worked through in blocks that stay in the first-level cache, and each of its parts no further than it sounds.
-Nothing is kept for the backward pass: every block is computed again.
+Nothing is kept for the backward pass: every block is computed again. Scratch arrays are made one by one: the rows that
+unpacking a matrix gives count as strided, and loops over them are not vectorised.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -74,14 +75,14 @@ def _sine_block(count, place, sine):
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def _skin_block(count, pitch, weight, warped, place, sine, sound):
-    """The modes of a skin, added up."""
+    """The modes of a skin, added up. Leaves each one's turns and sines in `place` and `sine`, (modes, BLOCK)."""
     sound[:count] = 0
     for mode in range(len(pitch)):
-        _turns_block(count, pitch[mode], warped, place)
-        _sine_block(count, place, sine)
-        loudness = sound.dtype.type(weight[mode])
+        _turns_block(count, pitch[mode], warped, place[mode])
+        _sine_block(count, place[mode], sine[mode])
+        loudness, wave = sound.dtype.type(weight[mode]), sine[mode]
         for i in range(count):
-            sound[i] += loudness * sine[i]
+            sound[i] += loudness * wave[i]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
@@ -93,11 +94,11 @@ def _mixed_block(count, tables, used, weights, position, sound):
     run = min(count, period - position)
     for row in range(len(used)):
         if used[row]:
-            weight, table = weights[row], tables[row]
+            weight, here, again = weights[row], tables[row, position : position + run], tables[row, : count - run]
             for i in range(run):
-                sound[i] += weight * table[position + i]
-            for i in range(run, count):
-                sound[i] += weight * table[i - run]
+                sound[i] += weight * here[i]
+            for i in range(count - run):
+                sound[run + i] += weight * again[i]
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
@@ -107,12 +108,12 @@ def _mixed_block_backward(count, tables, used, position, upstream, d_weights):
     run = min(count, period - position)
     for row in range(len(used)):
         if used[row]:
-            table = tables[row]
+            here, again = tables[row, position : position + run], tables[row, : count - run]
             total = d_weights.dtype.type(0.0)
             for i in range(run):
-                total += upstream[i] * table[position + i]
-            for i in range(run, count):
-                total += upstream[i] * table[i - run]
+                total += upstream[i] * here[i]
+            for i in range(count - run):
+                total += upstream[run + i] * again[i]
             d_weights[row] += total
 
 
@@ -134,8 +135,14 @@ def forward(
     kind = audio.dtype
     layers = used.shape[0]
     falls, skin_falls = np.empty((layers, BLOCK), kind), np.empty(BLOCK, kind)
-    bends, bent, warped = np.empty((3, BLOCK))
-    place, sine, part, level, curve, slope = np.empty((6, BLOCK), kind)
+    bends, bent, warped = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    part, level, curve, slope = (
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+    )
+    place, sine = np.empty((pitch.shape[1], BLOCK), kind), np.empty((pitch.shape[1], BLOCK), kind)
     powers(-step / sweep_time, bends)
     for v in range(first, last):
         powers(-SIXTY * step / skin_seconds[v], skin_falls)
@@ -176,8 +183,15 @@ def backward(
     kind = upstream.dtype
     layers, modes = used.shape[0], pitch.shape[1]
     falls, skin_falls = np.empty((layers, BLOCK), kind), np.empty(BLOCK, kind)
-    bends, bent, warped = np.empty((3, BLOCK))
-    place, sine, part, level, curve, slope, total, up, pull = np.empty((9, BLOCK), kind)
+    bends, bent, warped = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    part, level, curve, slope = (
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+    )
+    total, up, pull = np.empty(BLOCK, kind), np.empty(BLOCK, kind), np.empty(BLOCK, kind)
+    place, sine = np.empty((modes, BLOCK), kind), np.empty((modes, BLOCK), kind)
     powers(-step / sweep_time, bends)
     for v in range(first, last):
         powers(-SIXTY * step / skin_seconds[v], skin_falls)
@@ -211,8 +225,8 @@ def backward(
                     pull[i] = up[i] * level[i]
                 for mode in range(modes):
                     to_time, to_depth = _mode_backward(
-                        count, pitch[v], mode_weights[v], mode, depth[v], sweep_time, bent, warped, pull, place, sine,
-                        d_pitch[v], d_mode_weights[v],
+                        count, pitch[v], mode_weights[v], mode, depth[v], sweep_time, bent, warped, pull, place[mode],
+                        sine[mode], d_pitch[v], d_mode_weights[v],
                     )  # fmt: skip
                     d_since[v] += to_time
                     d_depth[v] += to_depth
@@ -246,8 +260,6 @@ def _mode_backward(
     """Back through one mode of a skin: adds to its own gradients; returns those of the time and of the depth."""
     kind = place.dtype.type
     quarter, heard = kind(0.25), kind(0.0)
-    _turns_block(count, pitch[mode], warped, place)
-    _sine_block(count, place, sine)
     for i in range(count):
         heard += pull[i] * sine[i]
     d_weight[mode] += heard

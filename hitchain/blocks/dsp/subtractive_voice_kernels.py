@@ -128,7 +128,13 @@ def forward(first, last, knobs, low, high, white, position, counts, poles, step,
     kind = audio.dtype
     turn, phase, work, states = np.empty((3, BLOCK)), np.empty(BLOCK), np.empty((5, BLOCK)), np.empty((2, BLOCK))
     curves, corners, w = np.empty((4, BLOCK), kind), np.empty((2, 4, BLOCK), kind), np.empty((2, BLOCK), kind)
-    sound, level, hiss, angle, g = np.empty((5, BLOCK), kind)
+    sound, level, hiss, angle = (
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+    )
+    g = np.empty(BLOCK, kind)
     index, bits, state = np.empty((2, BLOCK), np.int32), np.empty(BLOCK, np.int32), np.zeros(4)
     for v in range(first, last):
         knob = knobs[v]
@@ -164,7 +170,14 @@ def backward(
     kind = upstream.dtype
     turn, phase, work, states = np.empty((3, BLOCK)), np.empty(BLOCK), np.empty((2, 5, BLOCK)), np.empty((4, BLOCK))
     curves, corners, w = np.empty((4, BLOCK), kind), np.empty((2, 4, BLOCK), kind), np.empty((2, BLOCK), kind)
-    sound, middle, output, opening, level, hiss, angle, g, d_sound, d_g, d_level = np.empty((11, BLOCK), kind)
+    sound, middle, output, opening = (
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+        np.empty(BLOCK, kind),
+    )
+    level, hiss, angle, g = np.empty(BLOCK, kind), np.empty(BLOCK, kind), np.empty(BLOCK, kind), np.empty(BLOCK, kind)
+    d_sound, d_g, d_level = np.empty(BLOCK, kind), np.empty(BLOCK, kind), np.empty(BLOCK, kind)
     index, bits, d_phase = np.empty((2, BLOCK), np.int32), np.empty(BLOCK, np.int32), np.empty(BLOCK)
     state, adjoint, motion_sums = np.zeros(4), np.empty(4), np.empty(5)
     opening_sums, level_sums = np.empty(8), np.empty(8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -208,7 +208,8 @@ class Drums(Instrument):
             chosen = kit.family == index
             if bool(chosen.any()):
                 voice, seconds = played.family(family)
-                audio = audio + render(played.notes, self.sample_rate, _lasting(family, seconds), voice, dtype, chosen)
+                tail = _lasting(family, seconds)
+                audio = audio + render(played.notes, self.sample_rate, tail, voice, dtype, chosen, ragged=True)
         return audio
 
 
@@ -396,7 +397,7 @@ class _Hits:
 
     def skin(
         self,
-        modes: list[tuple[Tensor, Tensor | float]],
+        modes: Sequence[tuple[Tensor, Tensor | float]],
         sweep: Tensor,
         sweep_time: float,
         shortened: float = 1.0,
