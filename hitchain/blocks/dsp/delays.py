@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hitchain.blocks.dsp.threads import over_rows
 
 
 def delay_response(samples: Tensor, n_fft: int, dtype: torch.dtype | None = None) -> Tensor:
@@ -79,3 +83,72 @@ def half_angles(n_fft: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # what is kept must also serve a later backward pass
         half = torch.arange(n_fft // 2 + 1, dtype=torch.float64, device=device) * (math.pi / n_fft)
         return torch.stack([torch.cos(half), torch.sin(half)]).to(dtype)
+
+
+class Echoes(NamedTuple):
+    """What a batch of feedback delays is made of, each (batch,).
+
+    samples: between echoes, m >= 0. tangent: tan(pi f / sample_rate) of the low-pass that each echo goes through.
+    feedback: share of an echo in the next one, below 1. wet, dry: gains.
+    """
+
+    samples: Tensor
+    tangent: Tensor
+    feedback: Tensor
+    wet: Tensor
+    dry: Tensor
+
+
+def echo_response(echoes: Echoes, n_fft: int, dtype: torch.dtype, fused: bool | None = None) -> Tensor:
+    """The response of a feedback delay with a low-pass in its loop: dry + wet E / (1 - feedback E),
+
+        E = e^{-j w m} L(w),   L the low-pass of `one_pole_response`.
+
+    Args:
+        dtype: the real type of the result.
+        fused: the compiled kernel instead of tensor operations; by default on CPU.
+
+    Returns:
+        Complex (batch, n_fft // 2 + 1). Differentiable (once, if fused) in all of the echoes.
+    """
+    echoes = Echoes(*(value.double() for value in echoes))
+    if echoes.samples.device.type == "cpu" if fused is None else fused:
+        result: Tensor = _EchoResponse.apply(n_fft, dtype, *echoes)  # type: ignore[no-untyped-call]
+        return result
+    tangent, feedback, wet, dry = (value.to(dtype).unsqueeze(-1) for value in echoes[1:])
+    once = delay_response(echoes.samples, n_fft, dtype) * first_order_response(tangent, n_fft)
+    return dry + wet * (once / (1.0 - feedback * once))
+
+
+class _EchoResponse(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, n_fft: int, dtype: torch.dtype, *values: Tensor) -> Tensor:
+        from hitchain.blocks.dsp import delays_kernels as kernels
+
+        ctx.save_for_backward(*values)
+        ctx.n_fft, ctx.dtype = n_fft, dtype
+        given = _echo_arrays(Echoes(*values), n_fft, dtype)
+        response = torch.empty(len(values[0]), n_fft // 2 + 1, dtype=dtype.to_complex())
+        over_rows(kernels.echoes_forward, given[5].size, *given, response.numpy())
+        return response
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        from hitchain.blocks.dsp import delays_kernels as kernels
+
+        given = _echo_arrays(Echoes(*ctx.saved_tensors), ctx.n_fft, ctx.dtype)
+        parts = torch.empty(given[5].size, 5, dtype=torch.float64)
+        incoming = grad.resolve_conj().contiguous().numpy()
+        over_rows(kernels.echoes_backward, len(parts), *given, incoming, 2.0 * math.pi / ctx.n_fft, parts.numpy())
+        return None, None, *parts.view(len(grad), -1, 5).sum(dim=1).unbind(-1)
+
+
+def _echo_arrays(echoes: Echoes, n_fft: int, dtype: torch.dtype) -> list[Any]:
+    """The arrays that both kernels take."""
+    from hitchain.blocks.dsp import delays_kernels as kernels
+
+    near, far = delay_phasors(echoes.samples, n_fft, kernels.BLOCK)
+    split = torch.view_as_real(near).transpose(-1, -2).to(dtype)
+    values = (*echoes[1:], split, far, half_angles(n_fft, dtype, near.device))
+    return [value.detach().contiguous().numpy() for value in values]

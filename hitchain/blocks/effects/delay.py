@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
-from hitchain.blocks.dsp.delays import delay_response, one_pole_response
+from hitchain.blocks.dsp.delays import Echoes, echo_response
 from hitchain.blocks.dsp.filters import bounded_frequency
 from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
@@ -82,12 +82,15 @@ class Delay(LinearBlock):
         self.probe = {"mix": 0.5}  # type: ignore[misc]
 
     def response(self, settings: Settings, n_fft: int) -> Tensor:
-        tone = bounded_frequency(settings["tone"], self.sample_rate)
-        echo = delay_response(settings["time"].double() * (self.sample_rate / 1000.0), n_fft, tone.dtype)
-        echo = echo * one_pole_response(tone, n_fft, self.sample_rate)
-        angle = settings["mix"].unsqueeze(-1) * (math.pi / 2.0)
-        echoes = echo / (1.0 - settings["feedback"].unsqueeze(-1) * echo)
-        return (torch.cos(angle) + torch.sin(angle) * echoes).unsqueeze(1)
+        tone, angle = bounded_frequency(settings["tone"], self.sample_rate), settings["mix"] * (math.pi / 2.0)
+        echoes = Echoes(
+            samples=settings["time"].double() * (self.sample_rate / 1000.0),
+            tangent=torch.tan(tone * (math.pi / self.sample_rate)),
+            feedback=settings["feedback"],
+            wet=torch.sin(angle),
+            dry=torch.cos(angle),
+        )
+        return echo_response(echoes, n_fft, tone.dtype).unsqueeze(1)
 
     @torch.no_grad()
     def tail(self, settings: Settings) -> float:

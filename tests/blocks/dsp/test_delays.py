@@ -10,7 +10,7 @@ import scipy.signal
 import torch
 from torch.autograd import gradcheck
 
-from hitchain.blocks.dsp.delays import delay_response, one_pole_response
+from hitchain.blocks.dsp.delays import Echoes, delay_response, echo_response, one_pole_response
 from hitchain.blocks.dsp.fft import apply_response
 
 
@@ -52,3 +52,38 @@ def test_one_pole_is_scipys_butterworth(frequency: float) -> None:
     b, a = scipy.signal.butter(1, frequency, fs=44100)
     _, expected = scipy.signal.freqz(b, a, worN=np.linspace(0, np.pi, 257))
     np.testing.assert_allclose(response, expected, atol=1e-10)
+
+
+def echoes(*values: float) -> Echoes:
+    return Echoes(*(torch.tensor([value, 0.8 * value], dtype=torch.float64) for value in values))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_echoes_are_the_recursion(fused: bool, dtype: torch.dtype) -> None:
+    """y = dry x + wet v, v[t] = L(x + feedback v)[t - m], as one recursive filter, over several blocks of bins."""
+    n_fft, m, feedback = 4096, 100, 0.5
+    low, high = scipy.signal.butter(1, 0.2)
+    tangent = math.tan(0.1 * math.pi)
+    response = echo_response(echoes(m, tangent, feedback, 0.7, 0.4), n_fft, dtype, fused)[0]
+    numerator, denominator = np.r_[np.zeros(m), low], np.r_[high, np.zeros(m)]
+    impulse = np.eye(1, n_fft)[0]
+    expected = 0.4 * impulse + 0.7 * scipy.signal.lfilter(numerator, denominator - feedback * numerator, impulse)
+    np.testing.assert_allclose(
+        torch.fft.irfft(response, n=n_fft).numpy(), expected, atol=2e-7 if dtype is torch.float32 else 1e-12
+    )
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_echo_gradients(fused: bool) -> None:
+    given = [value.requires_grad_() for value in echoes(7.3, 0.4, 0.6, 0.7, 0.4)]
+    assert gradcheck(lambda *values: echo_response(Echoes(*values), 30, torch.float64, fused), given)
+
+
+def test_echo_gradients_over_many_blocks() -> None:
+    given = [value.requires_grad_() for value in echoes(977.3, 0.4, 0.6, 0.7, 0.4)]
+    one, other = (echo_response(Echoes(*given), 9000, torch.float64, fused) for fused in (True, False))
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
+    cotangent = torch.randn(one.shape, generator=torch.Generator().manual_seed(0), dtype=torch.complex128)
+    ours, plain = (torch.autograd.grad(response, given, cotangent) for response in (one, other))
+    torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9)
