@@ -1,14 +1,21 @@
 """Sound on its way from a small source to a microphone: distance, air, floor, capsule. Everything in frequency.
 
-Shapes: frequencies are (bins,), whatever belongs to a batch item is (batch, 1), results are (batch, bins).
+Shapes, unless given otherwise: frequencies (bins,), what belongs to a batch item (batch, 1), results (batch, bins).
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hitchain.blocks.dsp.delays import delay_phasors, delay_response
+from hitchain.blocks.dsp.fft import frequencies
+from hitchain.blocks.dsp.threads import over_rows
 
 SPEED_OF_SOUND = 343.2
 """[m/s] in air at 20 C (ISO 9613-1, annex A: 343.2 sqrt(T / 293.15 K))."""
@@ -107,3 +114,136 @@ def floor_image(distance: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
         arrives [rad].
     """
     return torch.hypot(distance, 2.0 * height), torch.atan2(2.0 * height, distance)
+
+
+class Waves(NamedTuple):
+    """Spherical waves that reach a microphone by several paths, each (batch, paths). See `waves_at`.
+
+    flat: amplitude of what the capsule makes of a plane wave. close: of its proximity effect [Hz].
+    distance: r [m]. across: the square of the sine of the angle of incidence.
+    """
+
+    flat: Tensor
+    close: Tensor
+    distance: Tensor
+    across: Tensor
+
+
+class Capsules(NamedTuple):
+    """Kinds of microphone: curves complex (types, bins), on axis, and the radii of their diaphragms [m]."""
+
+    curves: Tensor
+    radii: tuple[float, ...]
+
+
+def waves_at(pattern: Tensor, angle: Tensor, distance: Tensor, amplitude: Tensor) -> Waves:
+    """`amplitude` / r times the wave that `first_order_pattern` and `propagation` describe; all (batch, paths)."""
+    gain, gradient = amplitude / distance, pattern * torch.cos(angle)
+    close = gradient * SPEED_OF_SOUND / (2.0 * math.pi * distance)
+    return Waves(gain * (1.0 - pattern + gradient), gain * close, distance, torch.sin(angle).square())
+
+
+def heard_waves(
+    waves: Waves,
+    weights: Tensor,
+    diffuse: Tensor,
+    capsules: Capsules,
+    n_fft: int,
+    sample_rate: int,
+    fused: bool | None = None,
+) -> Tensor:
+    """What a blend of microphones makes of several waves and of diffuse sound, at the bins of a real FFT.
+
+        H = sum over types of weight curve (diffuse + sum over paths of W / (1 + b f^2 across))
+        W = (flat + close q) e^{-r (loss + j w / c)},   q = (f0 - j f) / (f^2 + f0^2)
+
+    with b from `capsule_loss`, the loss from `air_absorption`, q from `first_order_pattern`, f0 = 10 Hz there.
+
+    Args:
+        weights: (batch, types). diffuse: complex (batch, bins).
+        fused: the compiled kernel instead of tensor operations; by default on CPU.
+
+    Returns:
+        Complex (batch, bins). Differentiable (once, if fused) in waves, weights and the diffuse sound.
+    """
+    if diffuse.device.type == "cpu" if fused is None else fused:
+        result: Tensor = _HeardWaves.apply(  # type: ignore[no-untyped-call]
+            capsules, n_fft, sample_rate, weights, diffuse, *waves
+        )
+        return result
+    squares, losses, closeness = _air(n_fft, sample_rate, weights.dtype, weights.device)
+    flat, close, distance, across = (value.unsqueeze(-1) for value in waves)
+    late = delay_response(waves.distance.double() * (sample_rate / SPEED_OF_SOUND), n_fft, weights.dtype)
+    arriving = (flat + close * torch.complex(*closeness)) * torch.exp(-distance * losses) * late
+    total = torch.zeros_like(diffuse)
+    for index, size in enumerate(_sizes(capsules)):
+        heard = diffuse + (arriving / (1.0 + size * across * squares)).sum(dim=1)
+        total = total + weights[:, index, None] * capsules.curves[index] * heard
+    return total
+
+
+class _HeardWaves(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, capsules: Capsules, n_fft: int, sample_rate: int, weights: Tensor, diffuse: Tensor, *waves: Tensor
+    ) -> Tensor:
+        from hitchain.blocks.dsp import acoustics_kernels as kernels
+
+        ctx.save_for_backward(weights, diffuse, *waves)
+        ctx.given = (capsules, n_fft, sample_rate)
+        arrays = _arrays(*ctx.given, weights, diffuse, *waves)
+        response = torch.empty(diffuse.shape, dtype=diffuse.dtype)
+        over_rows(kernels.heard_forward, len(weights) * arrays[4].shape[-1], *arrays, response.numpy())
+        return response
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        from hitchain.blocks.dsp import acoustics_kernels as kernels
+
+        weights, diffuse, *waves = ctx.saved_tensors
+        _, n_fft, sample_rate = ctx.given
+        arrays = _arrays(*ctx.given, weights, diffuse, *waves)
+        batch, paths = waves[0].shape
+        parts = torch.empty(batch * arrays[4].shape[-1], 4 * paths + weights.shape[-1], dtype=torch.float64)
+        grad_diffuse = torch.empty(diffuse.shape, dtype=diffuse.dtype)
+        step = 2.0 * math.pi / SPEED_OF_SOUND * sample_rate / n_fft
+        incoming = grad.resolve_conj().contiguous().numpy()
+        over_rows(kernels.heard_backward, len(parts), *arrays, incoming, step, grad_diffuse.numpy(), parts.numpy())
+        sums = parts.view(batch, -1, parts.shape[-1]).sum(dim=1)
+        grads = [sums[:, paths * n : paths * (n + 1)].to(waves[n].dtype) for n in range(4)]
+        return None, None, None, sums[:, 4 * paths :].to(weights.dtype), grad_diffuse, *grads
+
+
+def _arrays(
+    capsules: Capsules, n_fft: int, sample_rate: int, weights: Tensor, diffuse: Tensor, *waves: Tensor
+) -> list[Any]:
+    """The arrays that both kernels take."""
+    from hitchain.blocks.dsp import acoustics_kernels as kernels
+
+    real = diffuse.real.dtype
+    late = waves[2].double() * (sample_rate / SPEED_OF_SOUND)
+    near, far = delay_phasors(late, n_fft, kernels.BLOCK)
+    phases = torch.view_as_real(near).transpose(-1, -2).to(real)
+    curves = torch.view_as_real(capsules.curves).transpose(-1, -2)
+    sizes = torch.tensor(_sizes(capsules), dtype=torch.float64)
+    given = (torch.stack(waves, dim=1).double(), weights.double(), diffuse, phases, far)
+    values = (*given, *_air(n_fft, sample_rate, real, diffuse.device), curves, sizes)
+    return [value.detach().resolve_conj().contiguous().numpy() for value in values]
+
+
+def _sizes(capsules: Capsules) -> list[float]:
+    """b of `capsule_loss` = 1 / (1 + b f^2 sine^2) [s^2]."""
+    return [(2.0 * math.pi / SPEED_OF_SOUND * radius) ** 2 / 8.0 for radius in capsules.radii]
+
+
+@lru_cache(maxsize=8)
+def _air(
+    n_fft: int, sample_rate: int, dtype: torch.dtype, device: torch.device, lowest: float = 10.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """f^2 (bins,), the air's loss [nepers/m] (bins,) and q (2, bins). Kept; not to be written to."""
+    with torch.inference_mode(False):  # what is kept must also serve a later backward pass
+        hertz = frequencies(n_fft, sample_rate, torch.zeros((), dtype=torch.float64, device=device))
+        closeness = torch.stack([torch.full_like(hertz, lowest), -hertz]) / (hertz.square() + lowest**2)
+        losses = math.log(10.0) / 20.0 * air_absorption(hertz)
+        return hertz.square().to(dtype), losses.to(dtype), closeness.to(dtype)

@@ -87,48 +87,58 @@ class Microphone(LinearBlock):
     def response(self, settings: Settings, n_fft: int) -> Tensor:
         pattern, angle = settings["pattern"][:, None], torch.deg2rad(settings["angle"])[:, None]
         distance, height = settings["distance"][:, None] / 100.0, settings["height"][:, None] / 100.0
-        frequency = fft.frequencies(n_fft, self.sample_rate, like=pattern)
         reflected, elevation = acoustics.floor_image(distance, height)
+        amplitude = _REFERENCE * torch.cat([torch.ones_like(distance), settings["floor"][:, None]], dim=-1)
+        waves = acoustics.waves_at(
+            pattern, torch.cat([angle, angle + elevation], -1), torch.cat([distance, reflected], -1), amplitude
+        )
+        capsules = _capsules(n_fft, self.sample_rate, pattern.dtype, pattern.device)
+        diffuse = self._diffuse(settings, n_fft)
+        return acoustics.heard_waves(waves, settings["type"], diffuse, capsules, n_fft, self.sample_rate)[:, None]
 
-        def wave(distance: Tensor, angle: Tensor) -> Tensor:
-            heard = acoustics.first_order_pattern(frequency, pattern, torch.cos(angle), distance)
-            return heard * acoustics.propagation(frequency, distance, _REFERENCE)
-
-        direct, image = wave(distance, angle), settings["floor"][:, None] * wave(reflected, angle + elevation)
-        diffuse = self._diffuse(settings, frequency, n_fft)
-        total = torch.zeros_like(direct)
-        for index, (name, capsule) in enumerate(_CAPSULES.items()):
-            curve = _curve(name, n_fft, self.sample_rate, frequency.dtype, frequency.device)
-            heard = direct * acoustics.capsule_loss(frequency, capsule.radius, torch.sin(angle))
-            heard = heard + image * acoustics.capsule_loss(frequency, capsule.radius, torch.sin(angle + elevation))
-            total = total + settings["type"][:, index, None] * curve * (heard + diffuse)
-        return total[:, None]
-
-    def _diffuse(self, settings: Settings, frequency: Tensor, n_fft: int) -> Tensor:
+    def _diffuse(self, settings: Settings, n_fft: int) -> Tensor:
         """Decaying noise of the energy `room`^2, through the walls' low-pass and the pattern, late by the pre-delay."""
         room, decay = settings["room"][:, None], settings["decay"][:, None]
+        noise, age = self._noise(n_fft, room)
+        step = math.log(1000.0) / (decay * self.sample_rate)  # nepers a sample: 60 dB in `decay`
+        level = torch.sqrt(-torch.expm1(-2.0 * step))  # the squares of the falling factor sum to 1 / (1 - e^(-2 step))
+        gain = room * level * acoustics.diffuse_sensitivity(settings["pattern"][:, None])
+        spectrum = fft.rfft(gain * noise * torch.exp(-step * age), n_fft)
+        return spectrum * _walls(n_fft, self.sample_rate, spectrum.dtype, spectrum.device)
+
+    def _noise(self, n_fft: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The noise behind its pre-delay, at most n_fft of it, and its age [samples]."""
         late = round(_PRE_DELAY * self.sample_rate)
         samples = max(0, min(self.noise.shape[0], n_fft - late))
-        noise = self.noise[:samples].to(frequency)
-        step = math.log(1000.0) / (decay * self.sample_rate)  # nepers a sample: 60 dB in `decay`
-        fall = torch.exp(-step * torch.arange(samples, dtype=noise.dtype, device=noise.device))
-        level = torch.sqrt(-torch.expm1(-2.0 * step))  # the squares of `fall` sum to 1 / (1 - e^(-2 step))
-        spectrum: Tensor = torch.fft.rfft(torch.nn.functional.pad(noise * fall, (late, 0)), n=n_fft)
-        walls = 1.0 / torch.complex(torch.ones_like(frequency), frequency / _WALLS_HZ)
-        return room * level * acoustics.diffuse_sensitivity(settings["pattern"][:, None]) * spectrum * walls
+        age = torch.arange(samples, dtype=like.dtype, device=like.device)
+        noise = self.noise[:samples].to(like)
+        return torch.nn.functional.pad(noise, (late, 0)), torch.nn.functional.pad(age, (late, 0))
 
 
-@lru_cache(maxsize=12)
+@lru_cache(maxsize=8)
+def _walls(n_fft: int, sample_rate: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The walls' low-pass on the diffuse sound: complex (bins,)."""
+    with torch.inference_mode(False):  # what is kept must also serve a later backward pass
+        frequency = fft.frequencies(n_fft, sample_rate, like=torch.zeros((), dtype=torch.float64, device=device))
+        return (1.0 / torch.complex(torch.ones_like(frequency), frequency / _WALLS_HZ)).to(dtype)
+
+
+@lru_cache(maxsize=8)
+def _capsules(n_fft: int, sample_rate: int, dtype: torch.dtype, device: torch.device) -> acoustics.Capsules:
+    with torch.inference_mode(False):
+        curves = torch.stack([_curve(name, n_fft, sample_rate, dtype, device) for name in _CAPSULES])
+        return acoustics.Capsules(curves, tuple(capsule.radius for capsule in _CAPSULES.values()))
+
+
 def _curve(name: str, n_fft: int, sample_rate: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A type's response at the bins of a real FFT: complex (bins,), 0 dB at 1 kHz.
 
     Analogue sections at their true frequencies, then the converter's anti-aliasing filter: without it, what does not
     fall toward the Nyquist frequency would ring through the whole transform, and before its time.
     """
-    with torch.inference_mode(False):  # what is kept must also serve a later backward pass
-        frequency = fft.frequencies(n_fft, sample_rate, like=torch.zeros((), dtype=torch.float64, device=device))
-        curve = capsule_response(name, frequency) * _anti_aliasing(frequency / sample_rate)
-        return curve.to(torch.complex128 if dtype == torch.float64 else torch.complex64)
+    frequency = fft.frequencies(n_fft, sample_rate, like=torch.zeros((), dtype=torch.float64, device=device))
+    curve = capsule_response(name, frequency) * _anti_aliasing(frequency / sample_rate)
+    return curve.to(dtype.to_complex())
 
 
 def _anti_aliasing(frequency: Tensor) -> Tensor:

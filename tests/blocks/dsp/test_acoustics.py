@@ -92,3 +92,56 @@ def test_floor_image_geometry() -> None:
     path, elevation = acoustics.floor_image(column(3.0), column(2.0))
     assert path.item() == pytest.approx(5.0)
     assert math.tan(elevation.item()) == pytest.approx(4.0 / 3.0)
+
+
+def microphone(bins: int) -> tuple[list[torch.Tensor], acoustics.Capsules]:
+    """Two batch items, three paths, two types: what `waves_at` takes, weights, diffuse sound; and the capsules."""
+    generator = torch.Generator().manual_seed(0)
+
+    def between(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    given = [between(0.1, 0.9, 2, 1), between(0.0, 1.5, 2, 3), between(0.05, 4.0, 2, 3), between(0.1, 1.0, 2, 3)]
+    given += [between(0.1, 1.0, 2, 2), torch.randn(2, bins, generator=generator, dtype=torch.complex128)]
+    curves = torch.randn(2, bins, generator=generator, dtype=torch.complex128)
+    return [value.requires_grad_() for value in given], acoustics.Capsules(curves, (0.011, 0.006))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_heard_waves_are_the_product_of_their_formulas(fused: bool) -> None:
+    n_fft, rate = 3000, 44100
+    (pattern, angle, distance, amplitude, weights, diffuse), capsules = microphone(n_fft // 2 + 1)
+    waves = acoustics.waves_at(pattern, angle, distance, amplitude)
+    result = acoustics.heard_waves(waves, weights, diffuse, capsules, n_fft, rate, fused)
+    frequency = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * rate / n_fft
+    expected = torch.zeros_like(diffuse)
+    for kind, radius in enumerate(capsules.radii):
+        heard = diffuse
+        for path in range(3):
+            a, r, gain = (value[:, path, None] for value in (angle, distance, amplitude))
+            wave = acoustics.first_order_pattern(frequency, pattern, torch.cos(a), r)
+            wave = wave * acoustics.propagation(frequency, r, 1.0) * gain
+            heard = heard + wave * acoustics.capsule_loss(frequency, radius, torch.sin(a))
+        expected = expected + weights[:, kind, None] * capsules.curves[kind] * heard
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_heard_waves_gradients(fused: bool) -> None:
+    given, capsules = microphone(12)
+
+    def heard(*values: torch.Tensor) -> torch.Tensor:
+        return acoustics.heard_waves(acoustics.waves_at(*values[:4]), *values[4:], capsules, 22, 44100, fused)
+
+    assert torch.autograd.gradcheck(heard, given)
+
+
+def test_heard_waves_gradients_over_many_blocks() -> None:
+    given, capsules = microphone(1501)
+    cotangent = torch.randn(2, 1501, generator=torch.Generator().manual_seed(1), dtype=torch.complex128)
+    grads = []
+    for fused in (True, False):
+        waves = acoustics.waves_at(*given[:4])
+        heard = acoustics.heard_waves(waves, *given[4:], capsules, 3000, 44100, fused)
+        grads.append(torch.autograd.grad(heard, given, cotangent))
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-9)
