@@ -69,35 +69,54 @@ def _frame(phase, offset, hop, frame, weight, turned):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def _sine(x):
+    """sin(2 pi x), x in turns."""
+    half = type(x)(0.5)
+    x -= np.floor(x + half)
+    size = abs(x)
+    height = sine_quarter(min(size, half - size))
+    return height if x >= 0 else -height
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def _start(top, base, ratio, level, fall, start, left, rise):
+    """Each partial at the first sample of a frame: its turns, its level there and how that rises to the frame's end."""
+    for k in range(top):
+        turns = ratio[k] * base
+        start[k] = turns - np.floor(turns)
+        left[k] = level[k]
+        rise[k] = level[k] * (fall[k] - 1.0)
+
+
+@njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def bank_forward(first_voice, last_voice, phase, ratio, amplitude, decay, offset, hop, top, audio):
-    """audio[v, n] = sum over k of the partial's level at n * sin(2 pi ratio[v, k] * phase[v, n])."""
-    half = amplitude.dtype.type(0.5)
+    """audio[v, n] = sum over k of the partial's level at n * sin(2 pi ratio[v, k] * phase[v, n]).
+
+    Partials are added in pairs: a pair shares what is loaded and stored for each sample.
+    """
+    kind, room = amplitude.dtype, amplitude.shape[1] + 1
+    weight, turned, total = np.empty(hop + 1, kind), np.empty(hop + 1, kind), np.empty(hop + 1, kind)
+    start, left, rise, pace = np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind)
     for v in range(first_voice, last_voice):
-        weight, turned = np.empty(hop + 1, amplitude.dtype), np.empty(hop + 1, amplitude.dtype)
-        total = np.empty(hop + 1, amplitude.dtype)
         frame = int(np.floor(offset[v]))
         level, fall = amplitude[v] * np.exp(-decay[v] * frame), np.exp(-decay[v])
+        pace[:-1] = ratio[v]
         first, count = 0, 1
         while count > 0:
             first, count, base = _frame(phase[v], offset[v], hop, frame, weight, turned)
             total[:] = 0
-            for k in range(top[v]):
-                if abs(level[k]) < SILENT:
+            _start(top[v], base, ratio[v], level, fall, start, left, rise)
+            left[top[v]], rise[top[v]] = 0, 0
+            for k in range(0, top[v], 2):
+                if abs(left[k]) < SILENT and abs(left[k + 1]) < SILENT:
                     continue
-                begin = ratio[v, k] * base
-                start = amplitude.dtype.type(begin - np.floor(begin))
-                r = amplitude.dtype.type(ratio[v, k])
-                left = amplitude.dtype.type(level[k])
-                rise = amplitude.dtype.type(level[k] * (fall[k] - 1.0))
+                s0, s1, r0, r1 = start[k], start[k + 1], pace[k], pace[k + 1]
+                l0, l1, b0, b1 = left[k], left[k + 1], rise[k], rise[k + 1]
                 for i in range(count):
-                    x = start + r * turned[i]
-                    x -= np.floor(x + half)
-                    size = abs(x)
-                    sine = sine_quarter(min(size, half - size))
-                    total[i] += (sine if x >= 0 else -sine) * (left + rise * weight[i])
-                level[k] *= fall[k]
-            for i in range(count):
-                audio[v, first + i] = total[i]
+                    t, w = turned[i], weight[i]
+                    total[i] += _sine(s0 + r0 * t) * (l0 + b0 * w) + _sine(s1 + r1 * t) * (l1 + b1 * w)
+            level *= fall
+            audio[v, first : first + count] = total[:count]
             frame += 1
 
 
@@ -119,48 +138,56 @@ def bank_backward(
     d_decay,
     d_offset,
 ):
-    """The adjoint of `bank_forward`. The gradients must come in as zeros."""
-    zero, quarter, half = amplitude.dtype.type(0.0), amplitude.dtype.type(0.25), amplitude.dtype.type(0.5)
+    """The adjoint of `bank_forward`. The gradients must come in as zeros.
+
+    For each partial and frame, four sums over the samples: of the upstream gradient times the sine, times its place in
+    the frame too, and of that times the slope, times the turns too.
+    """
+    kind, room = amplitude.dtype, amplitude.shape[1] + 1
+    zero, quarter, half = kind.type(0.0), kind.type(0.25), kind.type(0.5)
+    weight, turned, pull, push = (
+        np.empty(hop + 1, kind),
+        np.empty(hop + 1, kind),
+        np.empty(hop + 1, kind),
+        np.empty(hop + 1, kind),
+    )
+    start, left, rise, pace = np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind)
+    totals, rights, slopes, paced = np.zeros(room), np.zeros(room), np.zeros(room), np.zeros(room)
     for v in range(first_voice, last_voice):
-        weight, turned = np.empty(hop + 1, amplitude.dtype), np.empty(hop + 1, amplitude.dtype)
-        pull, push = np.empty(hop + 1, amplitude.dtype), np.empty(hop + 1, amplitude.dtype)
         frame = int(np.floor(offset[v]))
         swell, fall = np.exp(-decay[v] * frame), np.exp(-decay[v])
+        pace[:-1] = ratio[v]
         shift = 0.0
         first, count = 0, 1
         while count > 0:
             first, count, base = _frame(phase[v], offset[v], hop, frame, weight, turned)
-            for i in range(count):
-                pull[i] = upstream[v, first + i]
-                push[i] = 0
+            pull[:count] = upstream[v, first : first + count]
+            push[:count] = 0
+            _start(top[v], base, ratio[v], amplitude[v] * swell, fall, start, left, rise)
             for k in range(top[v]):
-                if swell[k] < SILENT:
-                    continue
-                begin = ratio[v, k] * base
-                start = amplitude.dtype.type(begin - np.floor(begin))
-                r = amplitude.dtype.type(ratio[v, k])
-                level = amplitude[v, k] * swell[k]
-                left = amplitude.dtype.type(level)
-                rise = amplitude.dtype.type(level * (fall[k] - 1.0))
-                total, right, slopes, paced = zero, zero, zero, zero
-                for i in range(count):
-                    x = start + r * turned[i]
-                    x -= np.floor(x + half)
-                    size = abs(x)
-                    sine = sine_quarter(min(size, half - size))
-                    swing = pull[i] * (sine if x >= 0 else -sine)
-                    total += swing
-                    right += swing * weight[i]
-                    slope = pull[i] * (left + rise * weight[i]) * sine_quarter(quarter - size)
-                    push[i] += r * slope
-                    slopes += slope
-                    paced += slope * turned[i]
-                d_ratio[v, k] += (paced + base * slopes) * (2.0 * math.pi)
-                at_left, at_right = (total - right) * swell[k], right * swell[k] * fall[k]
+                total, right, slope, turning_slope = zero, zero, zero, zero
+                if swell[k] >= SILENT:
+                    s, r, l, b = start[k], pace[k], left[k], rise[k]
+                    for i in range(count):
+                        x = s + r * turned[i]
+                        x -= np.floor(x + half)
+                        size = abs(x)
+                        sine = sine_quarter(min(size, half - size))
+                        swing = pull[i] * (sine if x >= 0 else -sine)
+                        total += swing
+                        right += swing * weight[i]
+                        steep = pull[i] * (l + b * weight[i]) * sine_quarter(quarter - size)
+                        push[i] += r * steep
+                        slope += steep
+                        turning_slope += steep * turned[i]
+                totals[k], rights[k], slopes[k], paced[k] = total, right, slope, turning_slope
+            for k in range(top[v]):
+                d_ratio[v, k] += (paced[k] + base * slopes[k]) * (2.0 * math.pi)
+                at_left, at_right = (totals[k] - rights[k]) * swell[k], rights[k] * swell[k] * fall[k]
                 d_amplitude[v, k] += at_left + at_right
                 d_decay[v, k] -= (at_left * frame + at_right * (frame + 1)) * amplitude[v, k]
-                shift += level * (fall[k] - 1.0) * total
-                swell[k] *= fall[k]
+                shift += amplitude[v, k] * swell[k] * (fall[k] - 1.0) * totals[k]
+            swell *= fall
             for i in range(count):
                 d_phase[v, first + i] = push[i] * (2.0 * math.pi)
             frame += 1
