@@ -167,16 +167,16 @@ def bank_backward(
             for k in range(top[v]):
                 total, right, slope, turning_slope = zero, zero, zero, zero
                 if swell[k] >= SILENT:
-                    s, r, l, b = start[k], pace[k], left[k], rise[k]
+                    begin, r, height, climb = start[k], pace[k], left[k], rise[k]
                     for i in range(count):
-                        x = s + r * turned[i]
+                        x = begin + r * turned[i]
                         x -= np.floor(x + half)
                         size = abs(x)
                         sine = sine_quarter(min(size, half - size))
                         swing = pull[i] * (sine if x >= 0 else -sine)
                         total += swing
                         right += swing * weight[i]
-                        steep = pull[i] * (l + b * weight[i]) * sine_quarter(quarter - size)
+                        steep = pull[i] * (height + climb * weight[i]) * sine_quarter(quarter - size)
                         push[i] += r * steep
                         slope += steep
                         turning_slope += steep * turned[i]
