@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
-from hitchain.blocks.dsp.circuits import butterworth, warped
+from hitchain.blocks.dsp.circuits import section, section_product, warped_axis
 from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.dsp.fft import fast_length, frequencies
 from hitchain.blocks.dsp.resampling import PADDING, resample
@@ -64,7 +64,8 @@ class Impulse(LinearBlock):
     def response(self, settings: Settings, n_fft: int) -> Tensor:
         level = settings["level"]
         hertz = frequencies(n_fft, self.sample_rate, like=level)
-        cab = self._cab(hertz, n_fft) * self._cuts(settings, hertz)[:, None]
+        cuts = section_product(self._cuts(settings), warped_axis(hertz, self.sample_rate))
+        cab = self._cab(hertz, n_fft) * cuts[:, None]
         mix = settings["mix"][:, None, None]
         return to_gain(level)[:, None, None] * (1.0 - mix + mix * cab)
 
@@ -76,10 +77,12 @@ class Impulse(LinearBlock):
             spectrum = spectrum * torch.polar(torch.ones_like(hertz), hertz * (2.0 * math.pi * self.lead))
         return spectrum[None]
 
-    def _cuts(self, settings: Settings, hertz: Tensor) -> Tensor:
-        low = warped(hertz, settings["low_cut"][:, None], self.sample_rate)
-        high = warped(hertz, settings["high_cut"][:, None], self.sample_rate)
-        return -low.square() * butterworth(low, 2) * butterworth(high, 2)
+    def _cuts(self, settings: Settings) -> Tensor:
+        """A high-pass and a low-pass: (batch, 2, 6)."""
+        damping = math.sqrt(2.0)
+        high_pass = section(settings["low_cut"], self.sample_rate, (0.0, 0.0, 1.0), (1.0, damping, 1.0))
+        low_pass = section(settings["high_cut"], self.sample_rate, (1.0, 0.0, 0.0), (1.0, damping, 1.0))
+        return torch.stack([high_pass, low_pass], dim=1)
 
 
 def shipped() -> dict[str, Path]:

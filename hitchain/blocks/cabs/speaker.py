@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hitchain.blocks.block import LinearBlock
-from hitchain.blocks.dsp.circuits import butterworth, warped
+from hitchain.blocks.dsp.circuits import (
+    butterworth,
+    butterworth_sections,
+    section,
+    section_product,
+    warped,
+    warped_axis,
+)
 from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.dsp.fft import frequencies
 from hitchain.blocks.parameter import Parameter, Settings
@@ -74,40 +83,47 @@ class Speaker(LinearBlock):
         return math.log(1e5) / float(rate.min()) + 0.005  # the rear wave's path takes a little, too
 
     def response(self, settings: Settings, n_fft: int) -> Tensor:
-        hertz = frequencies(n_fft, self.sample_rate, like=settings["size"])
+        like = settings["size"]
+        sections = self._sections(settings)
         # Equal steps of log frequency weigh as pink noise does.
-        loudness = self._shape(settings, self.get_buffer("pink").to(hertz)).abs().square().mean(dim=-1).sqrt()
+        pink = _axes(self.get_buffer("pink").to(like), self.sample_rate)
+        loudness = self._shape(settings, sections, pink).abs().square().mean(dim=-1).sqrt()
         gain = to_gain(settings["level"]) / loudness
-        return (self._shape(settings, hertz) * gain[:, None])[:, None]
+        axes = _bins(n_fft, self.sample_rate, like.dtype, like.device)
+        return (self._shape(settings, sections, axes) * gain[:, None])[:, None]
 
-    def _shape(self, settings: Settings, hertz: Tensor) -> Tensor:
-        shape = self._resonance(settings, hertz) * self._baffle(settings, hertz)
-        shape = shape * self._breakup(settings, hertz) * self._rolloff(settings, hertz)
-        return shape * self._open_back(settings, hertz)
-
-    def _axis(self, hertz: Tensor, corner: Tensor) -> Tensor:
-        return warped(hertz, corner[:, None], self.sample_rate)
-
-    def _resonance(self, settings: Settings, hertz: Tensor) -> Tensor:
-        w = self._axis(hertz, settings["resonance"])
-        return -w.square() / torch.complex(1.0 - w.square(), settings["damping"][:, None] * w)
-
-    def _baffle(self, settings: Settings, hertz: Tensor) -> Tensor:
-        w = self._axis(hertz, 115.0 / (1.5 * INCH * settings["size"]))
-        return torch.complex(torch.full_like(w, math.sqrt(0.5)), w) / torch.complex(torch.ones_like(w), w)
-
-    def _breakup(self, settings: Settings, hertz: Tensor) -> Tensor:
-        w = self._axis(hertz, settings["breakup"])
-        height = to_gain(0.5 * settings["breakup_gain"])[:, None]
-        real = 1.0 - w.square()
-        return torch.complex(real, w * height / BREAKUP_QUALITY) / torch.complex(real, w / (height * BREAKUP_QUALITY))
-
-    def _rolloff(self, settings: Settings, hertz: Tensor) -> Tensor:
-        return butterworth(self._axis(hertz, settings["rolloff"]), self.order)
-
-    def _open_back(self, settings: Settings, hertz: Tensor) -> Tensor:
-        seconds = 1.6 * INCH * settings["size"] / SPEED_OF_SOUND
-        angle = -2.0 * math.pi * hertz * seconds[:, None]
-        bent = butterworth(self._axis(hertz, torch.full_like(seconds, REAR_CORNER)), 2)
+    def _shape(self, settings: Settings, sections: Tensor, axes: _Axes) -> Tensor:
+        """Times what an open back lets through from behind."""
+        seconds = 1.6 * INCH * settings["size"][:, None] / SPEED_OF_SOUND
+        late = torch.polar(torch.ones_like(seconds * axes.hertz), -2.0 * math.pi * axes.hertz * seconds)
         share = REAR_SHARE * settings["open_back"][:, None]
-        return 1.0 - share * bent * torch.polar(torch.ones_like(angle), angle)
+        return section_product(sections, axes.warped) * (1.0 - (share * axes.bent) * late)
+
+    def _sections(self, settings: Settings) -> Tensor:
+        """Resonance, baffle, break-up and roll-off: (batch, sections, 6)."""
+        height = to_gain(0.5 * settings["breakup_gain"])
+        resonance = (settings["resonance"], (0.0, 0.0, 1.0), (1.0, settings["damping"], 1.0))
+        baffle = (115.0 / (1.5 * INCH * settings["size"]), (math.sqrt(0.5), 1.0, 0.0), (1.0, 1.0, 0.0))
+        peak, dip = height / BREAKUP_QUALITY, 1.0 / (height * BREAKUP_QUALITY)
+        breakup = (settings["breakup"], (1.0, peak, 1.0), (1.0, dip, 1.0))
+        sections = [section(corner, self.sample_rate, *sides) for corner, *sides in (resonance, baffle, breakup)]
+        return torch.stack([*sections, *butterworth_sections(settings["rolloff"], self.order, self.sample_rate)], 1)
+
+
+class _Axes(NamedTuple):
+    """Frequencies as they are and pre-warped, and how what comes from behind bends round the cabinet there."""
+
+    hertz: Tensor
+    warped: Tensor
+    bent: Tensor
+
+
+def _axes(hertz: Tensor, sample_rate: int) -> _Axes:
+    bent = butterworth(warped(hertz, hertz.new_tensor(REAR_CORNER), sample_rate), 2)
+    return _Axes(hertz, warped_axis(hertz, sample_rate), bent)
+
+
+@lru_cache(maxsize=8)
+def _bins(n_fft: int, sample_rate: int, dtype: torch.dtype, device: torch.device) -> _Axes:
+    with torch.inference_mode(False):  # what is kept must also serve a later backward pass
+        return _axes(frequencies(n_fft, sample_rate, torch.zeros((), dtype=dtype, device=device)), sample_rate)

@@ -196,8 +196,13 @@ def warped(hertz: Tensor, corner: Tensor, sample_rate: int) -> Tensor:
     it: causal, stable, and with its corner where it should be (`filters.bounded_frequency` where the rate cannot hold
     it). Any broadcastable shapes.
     """
-    angle = (hertz * (math.pi / sample_rate)).clamp(max=math.pi / 2.0 - 1e-5)  # short of the pole at Nyquist
-    return torch.tan(angle) / torch.tan(bounded_frequency(corner, sample_rate) * (math.pi / sample_rate))
+    return warped_axis(hertz, sample_rate) / torch.tan(bounded_frequency(corner, sample_rate) * (math.pi / sample_rate))
+
+
+def warped_axis(hertz: Tensor, sample_rate: int) -> Tensor:
+    """tan(pi f / sample_rate), short of the pole at the Nyquist frequency."""
+    angle = (hertz.double() * (math.pi / sample_rate)).clamp(max=math.pi / 2.0 - 1e-5)
+    return torch.tan(angle).to(hertz)
 
 
 def butterworth(w: Tensor, order: int) -> Tensor:
@@ -207,6 +212,71 @@ def butterworth(w: Tensor, order: int) -> Tensor:
         damping = 2.0 * math.sin(math.pi * (2 * pair + 1) / (2 * order))
         response = response / torch.complex(1.0 - w.square(), damping * w)
     return response
+
+
+def section_product(sections: Tensor, axis: Tensor, fused: bool | None = None) -> Tensor:
+    """A cascade of second-order sections (n0 + n1 s + n2 s^2) / (d0 + d1 s + d2 s^2) on the axis s = j w.
+
+    Args:
+        sections: (batch, sections, 6): n0, n1, n2, d0, d1, d2.
+        axis: w, (bins,), for example `warped_axis`, for what `section` makes.
+        fused: the compiled kernel instead of tensor operations; by default on CPU.
+
+    Returns:
+        Complex (batch, bins), of the axis's type. Differentiable (once, if fused) in the sections.
+    """
+    if axis.device.type == "cpu" if fused is None else fused:
+        result: Tensor = _SectionProduct.apply(sections.double(), axis)  # type: ignore[no-untyped-call]
+        return result
+    n0, n1, n2, d0, d1, d2 = sections.to(axis).unsqueeze(-1).unbind(2)
+    square = axis.square()
+    ratios = torch.complex(n0 - n2 * square, n1 * axis) / torch.complex(d0 - d2 * square, d1 * axis)
+    return ratios.prod(dim=1)
+
+
+class _SectionProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sections: Tensor, axis: Tensor) -> Tensor:
+        from hitchain.blocks.dsp import circuits_kernels as kernels
+
+        ctx.save_for_backward(sections, axis)
+        response = torch.empty(len(sections), len(axis), dtype=axis.dtype.to_complex())
+        tasks = len(sections) * -(-len(axis) // kernels.BLOCK)
+        over_rows(kernels.sections_forward, tasks, *_arrays(sections, axis), response.numpy())
+        return response
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        from hitchain.blocks.dsp import circuits_kernels as kernels
+
+        sections, axis = ctx.saved_tensors
+        parts = torch.empty(len(sections), -(-len(axis) // kernels.BLOCK), *sections.shape[1:], dtype=torch.float64)
+        tasks = parts.flatten(0, 1)
+        over_rows(kernels.sections_backward, len(tasks), *_arrays(sections, axis, grad), tasks.numpy())
+        return parts.sum(dim=1), None
+
+
+def section(
+    corner: Tensor, sample_rate: int, numerator: tuple[Tensor | float, ...], denominator: tuple[Tensor | float, ...]
+) -> Tensor:
+    """Coefficients in p = s / corner as one section in the warped s = j tan(pi f / sample_rate): (batch, 6).
+
+    Args:
+        corner: [Hz], (batch,).
+        numerator, denominator: of p^0, p^1, p^2, each a number or (batch,).
+    """
+    scale = 1.0 / torch.tan(bounded_frequency(corner.double(), sample_rate) * (math.pi / sample_rate))
+    powers = (torch.ones_like(scale), scale, scale.square())
+    return torch.stack(
+        [value * power for side in (numerator, denominator) for value, power in zip(side, powers, strict=True)], -1
+    )
+
+
+def butterworth_sections(corner: Tensor, order: int, sample_rate: int) -> list[Tensor]:
+    """`butterworth` as sections for `section_product`."""
+    dampings = [2.0 * math.sin(math.pi * (2 * pair + 1) / (2 * order)) for pair in range(order // 2)]
+    return [section(corner, sample_rate, (1.0, 0.0, 0.0), (1.0, damping, 1.0)) for damping in dampings]
 
 
 def coupling(audio: Tensor, low: float, high: float, sample_rate: float) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 Array = Any
@@ -162,3 +163,96 @@ def coefficient_gradients(
                     q3 -= square * w * v
                 for n, value in enumerate((p0, p1, p2, p3, q0, q1, q2, q3)):
                     sums[item, n] += value
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=SUMS)
+def one_section(coefficients: Array, axis: Array, width: int, ratio: Array, inverse: Array) -> None:
+    """ratio (2, BLOCK) = (n0 + n1 s + n2 s^2) / (d0 + d1 s + d2 s^2) at s = j axis; inverse: of the denominator."""
+    kind = ratio.dtype.type
+    one = kind(1.0)
+    n0, n1, n2 = kind(coefficients[0]), kind(coefficients[1]), kind(coefficients[2])
+    d0, d1, d2 = kind(coefficients[3]), kind(coefficients[4]), kind(coefficients[5])
+    for k in range(width):
+        w = axis[k]
+        square = w * w
+        a, b, c, d = n0 - n2 * square, n1 * w, d0 - d2 * square, d1 * w
+        scale = one / (c * c + d * d)
+        c, d = c * scale, -d * scale
+        inverse[0, k], inverse[1, k] = c, d
+        ratio[0, k], ratio[1, k] = a * c - b * d, a * d + b * c
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=SUMS)
+def product(left: Array, right: Array, width: int, out: Array) -> None:
+    for k in range(width):
+        a, b, x, y = left[0, k], left[1, k], right[0, k], right[1, k]
+        out[0, k], out[1, k] = a * x - b * y, a * y + b * x
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=SUMS)
+def sections_before(
+    coefficients: Array, axis: Array, width: int, ratios: Array, inverses: Array, products: Array
+) -> None:
+    """products (sections + 1, 2, BLOCK): of the ratios of all sections before."""
+    products[0, 0, :width], products[0, 1, :width] = products.dtype.type(1.0), products.dtype.type(0.0)
+    for section in range(len(coefficients)):
+        one_section(coefficients[section], axis, width, ratios[section], inverses[section])
+        product(products[section], ratios[section], width, products[section + 1])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=SUMS)
+def sections_forward(first: int, last: int, coefficients: Array, axis: Array, response: Array) -> None:
+    """response (items, bins), complex; a task is one block of bins of one item."""
+    sections, bins = coefficients.shape[1], len(axis)
+    blocks = -(-bins // BLOCK)
+    work = np.empty((3, sections + 1, 2, BLOCK), axis.dtype)
+    for task in range(first, last):
+        item, begin = task // blocks, task % blocks * BLOCK
+        end = min(begin + BLOCK, bins)
+        sections_before(coefficients[item], axis[begin:end], end - begin, work[0], work[1], work[2])
+        whole, target = work[2, sections], response[item, begin:end]
+        for k in range(end - begin):
+            target[k] = complex(whole[0, k], whole[1, k])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=SUMS)
+def section_sums(pulled: Array, inverse: Array, ratio: Array, axis: Array, width: int, sums: Array) -> None:
+    """With P = pulled inverse: sums of Re P s^n, and of -Re P ratio s^n, for n = 0, 1, 2 at s = j axis."""
+    zero = pulled.dtype.type(0.0)
+    p0, p1, p2, q0, q1, q2 = zero, zero, zero, zero, zero, zero
+    for k in range(width):
+        a, b, x, y = pulled[0, k], pulled[1, k], inverse[0, k], inverse[1, k]
+        u, v, w = a * x - b * y, a * y + b * x, axis[k]
+        p0 += u
+        p1 -= w * v
+        p2 -= w * w * u
+        x, y = ratio[0, k], ratio[1, k]
+        u, v = u * x - v * y, u * y + v * x
+        q0 -= u
+        q1 += w * v
+        q2 += w * w * u
+    sums[0], sums[1], sums[2], sums[3], sums[4], sums[5] = p0, p1, p2, q0, q1, q2
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=SUMS)
+def sections_backward(first: int, last: int, coefficients: Array, axis: Array, grad: Array, parts: Array) -> None:
+    """parts (tasks, sections, 6): each block's share in the gradients of the coefficients."""
+    sections, bins = coefficients.shape[1], len(axis)
+    blocks = -(-bins // BLOCK)
+    work = np.empty((3, sections + 1, 2, BLOCK), axis.dtype)
+    ratios, inverses, products = work[0], work[1], work[2]
+    spare = np.empty((3, 2, BLOCK), axis.dtype)
+    for task in range(first, last):
+        item, begin = task // blocks, task % blocks * BLOCK
+        end = min(begin + BLOCK, bins)
+        width, given, here = end - begin, grad[item, begin:end], axis[begin:end]
+        sections_before(coefficients[item], here, width, ratios, inverses, products)
+        after, pulled = spare[0], spare[2]
+        for k in range(width):
+            after[0, k], after[1, k] = given[k].real, -given[k].imag
+        for section in range(sections - 1, -1, -1):  # conj(grad) times all sections after this one, then all but it
+            product(after, products[section], width, pulled)
+            section_sums(pulled, inverses[section], ratios[section], here, width, parts[task, section])
+            beyond = spare[1] if (sections - section) % 2 == 1 else spare[0]
+            product(after, ratios[section], width, beyond)
+            after = beyond

@@ -16,12 +16,16 @@ from hitchain.blocks.dsp.circuits import (
     BASSMAN,
     ToneStack,
     butterworth,
+    butterworth_sections,
     coupling,
     coupling_parallel,
     filter_spectrum,
     rational,
+    section,
+    section_product,
     tone_stack,
     warped,
+    warped_axis,
 )
 from hitchain.blocks.dsp.filters import bounded_frequency
 
@@ -132,6 +136,31 @@ def test_prototype_is_scipys_digital_butterworth(order: int, corner: float) -> N
     _, expected = scipy.signal.sosfreqz(sections, worN=hertz.numpy(), fs=44100)
     result = butterworth(warped(hertz, torch.tensor(corner, dtype=torch.float64), 44100), order)
     assert np.abs(result.numpy() - expected).max() < 1e-8
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("order", [2, 4, 6])
+def test_sections_are_scipys_digital_filters(order: int, fused: bool) -> None:
+    """A Butterworth low-pass and a resonant high-pass in a row, over several of the kernel's blocks."""
+    corner, damping = torch.tensor([5000.0], dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)
+    high_pass = section(torch.tensor([200.0]), 44100, (0.0, 0.0, 1.0), (1.0, damping, 1.0))
+    sections = torch.stack([*butterworth_sections(corner, order, 44100), high_pass], dim=1)
+    hertz = torch.linspace(0.0, 22000.0, 1500, dtype=torch.float64)
+    result = section_product(sections, warped_axis(hertz, 44100), fused)[0].numpy()
+    _, low = scipy.signal.sosfreqz(scipy.signal.butter(order, 5000.0, fs=44100, output="sos"), hertz.numpy(), fs=44100)
+    edge = 2 * 44100 * math.tan(math.pi * 200.0 / 44100)
+    digital = scipy.signal.bilinear([1, 0, 0], [1, 0.5 * edge, edge**2], 44100)
+    _, high = scipy.signal.freqz(*digital, worN=hertz.numpy(), fs=44100)
+    np.testing.assert_allclose(result, low * high, atol=1e-7)  # scipy's coefficients cancel near 0 Hz
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_section_gradients(fused: bool) -> None:
+    """With numerators that are 0 at a bin, where a gradient by division would fail."""
+    sections = 0.5 + torch.rand(2, 3, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sections[:, 0, :2] = 0.0
+    axis = torch.tensor([0.0, 0.3, 1.0, 2.5], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda s: section_product(s, axis, fused), sections.requires_grad_())
 
 
 def test_a_corner_above_the_session_rate_is_held_below_it() -> None:
