@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hitchain.blocks.dsp.delays import delay_phasors, delay_response
+from hitchain.blocks.dsp.delays import delay_phasors
 from hitchain.blocks.dsp.fft import frequencies
 from hitchain.blocks.dsp.threads import over_rows
 
@@ -117,16 +117,16 @@ def floor_image(distance: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Waves(NamedTuple):
-    """Spherical waves that reach a microphone by several paths, each (batch, paths). See `waves_at`.
+    """Spherical waves that reach a microphone by several paths, each (batch, paths) but the pattern, (batch, 1).
 
-    flat: amplitude of what the capsule makes of a plane wave. close: of its proximity effect [Hz].
-    distance: r [m]. across: the square of the sine of the angle of incidence.
+    pattern: of the microphone, as in `first_order_pattern`. angle: of incidence [rad]. distance: r [m].
+    amplitude: at 1 m.
     """
 
-    flat: Tensor
-    close: Tensor
+    pattern: Tensor
+    angle: Tensor
     distance: Tensor
-    across: Tensor
+    amplitude: Tensor
 
 
 class Capsules(NamedTuple):
@@ -134,13 +134,6 @@ class Capsules(NamedTuple):
 
     curves: Tensor
     radii: tuple[float, ...]
-
-
-def waves_at(pattern: Tensor, angle: Tensor, distance: Tensor, amplitude: Tensor) -> Waves:
-    """`amplitude` / r times the wave that `first_order_pattern` and `propagation` describe; all (batch, paths)."""
-    gain, gradient = amplitude / distance, pattern * torch.cos(angle)
-    close = gradient * SPEED_OF_SOUND / (2.0 * math.pi * distance)
-    return Waves(gain * (1.0 - pattern + gradient), gain * close, distance, torch.sin(angle).square())
 
 
 def heard_waves(
@@ -154,10 +147,7 @@ def heard_waves(
 ) -> Tensor:
     """What a blend of microphones makes of several waves and of diffuse sound, at the bins of a real FFT.
 
-        H = sum over types of weight curve (diffuse + sum over paths of W / (1 + b f^2 across))
-        W = (flat + close q) e^{-r (loss + j w / c)},   q = (f0 - j f) / (f^2 + f0^2)
-
-    with b from `capsule_loss`, the loss from `air_absorption`, q from `first_order_pattern`, f0 = 10 Hz there.
+        sum over types of weight curve (diffuse + sum over paths of amplitude propagation pattern capsule_loss)
 
     Args:
         weights: (batch, types). diffuse: complex (batch, bins).
@@ -168,18 +158,36 @@ def heard_waves(
     """
     if diffuse.device.type == "cpu" if fused is None else fused:
         result: Tensor = _HeardWaves.apply(  # type: ignore[no-untyped-call]
-            capsules, n_fft, sample_rate, weights, diffuse, *waves
+            capsules, n_fft, sample_rate, weights, diffuse, *_amplitudes(waves)
         )
         return result
-    squares, losses, closeness = _air(n_fft, sample_rate, weights.dtype, weights.device)
-    flat, close, distance, across = (value.unsqueeze(-1) for value in waves)
-    late = delay_response(waves.distance.double() * (sample_rate / SPEED_OF_SOUND), n_fft, weights.dtype)
-    arriving = (flat + close * torch.complex(*closeness)) * torch.exp(-distance * losses) * late
-    total = torch.zeros_like(diffuse)
-    for index, size in enumerate(_sizes(capsules)):
-        heard = diffuse + (arriving / (1.0 + size * across * squares)).sum(dim=1)
+    frequency, total = frequencies(n_fft, sample_rate, like=weights), torch.zeros_like(diffuse)
+    paths = range(waves.angle.shape[-1])
+    angles, distances, amplitudes = ([v[:, path, None] for path in paths] for v in waves[1:])
+    arriving = [
+        amplitude
+        * propagation(frequency, distance, 1.0)
+        * first_order_pattern(frequency, waves.pattern, torch.cos(angle), distance)
+        for angle, distance, amplitude in zip(angles, distances, amplitudes, strict=True)
+    ]
+    for index, radius in enumerate(capsules.radii):
+        heard = diffuse
+        for wave, angle in zip(arriving, angles, strict=True):
+            heard = heard + wave * capsule_loss(frequency, radius, torch.sin(angle))
         total = total + weights[:, index, None] * capsules.curves[index] * heard
     return total
+
+
+def _amplitudes(waves: Waves) -> tuple[Tensor, ...]:
+    """For the kernel, each (batch, paths): flat, close, distance and across, with which a wave is
+
+        W = (flat + close q) e^{-r (loss + j w / c)} / (1 + b f^2 across),   q = (f0 - j f) / (f^2 + f0^2)
+
+    flat is what the capsule makes of a plane wave, close the proximity effect, f0 its lowest frequency.
+    """
+    gain, gradient = waves.amplitude / waves.distance, waves.pattern * torch.cos(waves.angle)
+    close = gradient * SPEED_OF_SOUND / (2.0 * math.pi * waves.distance)
+    return gain * (1.0 - waves.pattern + gradient), gain * close, waves.distance, torch.sin(waves.angle).square()
 
 
 class _HeardWaves(torch.autograd.Function):

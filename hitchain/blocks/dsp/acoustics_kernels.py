@@ -1,12 +1,12 @@
-"""Compiled response of a microphone to several waves and its gradient; the equations stand in `acoustics.heard_waves`.
+"""Compiled response of a microphone to several waves and its gradient; the equations stand in `acoustics`.
 
 A task is one block of BLOCK bins of one batch item. Complex values are split: an array (2, BLOCK) holds real parts,
 then imaginary parts. Inner loops are short, without branches and with few arrays each, so that the compiler vectorises
 them. Imported at first use.
 
-The arrays that both passes take, of each item: waves (4, paths), in the order of `acoustics.Waves`; weights (types,);
-near (paths, 2, BLOCK) and far (paths, blocks), the factors of the waves' delays. And of all: squares (bins,), f^2;
-losses (bins,), the air's [nepers/m]; closeness (2, bins), q; curves (types, 2, bins); sizes (types,), b.
+The arrays that both passes take, of each item: waves (4, paths), as `acoustics._amplitudes` gives them; weights
+(types,); near (paths, 2, BLOCK) and far (paths, blocks), the factors of the waves' delays. And of all: squares (bins,),
+f^2; losses (bins,), the air's [nepers/m]; closeness (2, bins), q; curves (types, 2, bins); sizes (types,), b.
 """
 
 from __future__ import annotations

@@ -52,25 +52,18 @@ def _phasor(turns: Tensor) -> Tensor:
     return torch.complex(torch.cos(angle), torch.sin(angle))
 
 
-def one_pole_response(frequency: Tensor, n_fft: int, sample_rate: int) -> Tensor:
+def first_order_response(tangent: Tensor, n_fft: int) -> Tensor:
     """The response of a first-order low-pass, by the bilinear transform: K C / (K C + j S).
 
-    S = sin(w/2), C = cos(w/2), K = tan(pi f / sample_rate): 1 at 0 Hz, -3 dB at f, 0 at Nyquist. The pole is at
-    z = (1 - K) / (1 + K).
+    S = sin(w/2), C = cos(w/2): 1 at 0 Hz, -3 dB at its corner f, 0 at Nyquist. The pole is at z = (1 - K) / (1 + K).
 
     Args:
-        frequency: f [Hz] below sample_rate / 2 (see `filters.bounded_frequency`), any shape.
+        tangent: K = tan(pi f / sample_rate), f below sample_rate / 2 (see `filters.bounded_frequency`), (..., 1).
         n_fft: the transform's length.
-        sample_rate: [Hz].
 
     Returns:
         Complex, (..., n_fft // 2 + 1).
     """
-    return first_order_response(torch.tan(frequency * (math.pi / sample_rate)).unsqueeze(-1), n_fft)
-
-
-def first_order_response(tangent: Tensor, n_fft: int) -> Tensor:
-    """`one_pole_response` by K = tan(pi f / sample_rate): (..., 1) -> complex (..., n_fft // 2 + 1)."""
     cosine, sine = half_angles(n_fft, tangent.dtype, tangent.device)
     scaled = tangent * cosine
     inverse = 1.0 / (scaled * scaled + sine * sine)
@@ -102,7 +95,7 @@ class Echoes(NamedTuple):
 def echo_response(echoes: Echoes, n_fft: int, dtype: torch.dtype, fused: bool | None = None) -> Tensor:
     """The response of a feedback delay with a low-pass in its loop: dry + wet E / (1 - feedback E),
 
-        E = e^{-j w m} L(w),   L the low-pass of `one_pole_response`.
+        E = e^{-j w m} L(w),   L the low-pass of `first_order_response`.
 
     Args:
         dtype: the real type of the result.

@@ -71,7 +71,7 @@ def invert(source: Array, factor: float, width: int, out: Array) -> None:
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def first_order(tangent: float, cosine: Array, sine: Array, width: int, out: Array) -> None:
-    """K C / (K C + j S), the low-pass of `delays.one_pole_response`."""
+    """K C / (K C + j S), the low-pass of `delays.first_order_response`."""
     kind = out.dtype.type
     one, edge = kind(1.0), kind(tangent)
     for k in range(width):

@@ -89,9 +89,8 @@ class Microphone(LinearBlock):
         distance, height = settings["distance"][:, None] / 100.0, settings["height"][:, None] / 100.0
         reflected, elevation = acoustics.floor_image(distance, height)
         amplitude = _REFERENCE * torch.cat([torch.ones_like(distance), settings["floor"][:, None]], dim=-1)
-        waves = acoustics.waves_at(
-            pattern, torch.cat([angle, angle + elevation], -1), torch.cat([distance, reflected], -1), amplitude
-        )
+        angles, distances = torch.cat([angle, angle + elevation], dim=-1), torch.cat([distance, reflected], dim=-1)
+        waves = acoustics.Waves(pattern, angles, distances, amplitude)
         capsules = _capsules(n_fft, self.sample_rate, pattern.dtype, pattern.device)
         diffuse = self._diffuse(settings, n_fft)
         return acoustics.heard_waves(waves, settings["type"], diffuse, capsules, n_fft, self.sample_rate)[:, None]

@@ -95,7 +95,7 @@ def test_floor_image_geometry() -> None:
 
 
 def microphone(bins: int) -> tuple[list[torch.Tensor], acoustics.Capsules]:
-    """Two batch items, three paths, two types: what `waves_at` takes, weights, diffuse sound; and the capsules."""
+    """Two batch items, three paths, two types: `Waves`, weights, diffuse sound; and the capsules."""
     generator = torch.Generator().manual_seed(0)
 
     def between(low: float, high: float, *shape: int) -> torch.Tensor:
@@ -111,7 +111,7 @@ def microphone(bins: int) -> tuple[list[torch.Tensor], acoustics.Capsules]:
 def test_heard_waves_are_the_product_of_their_formulas(fused: bool) -> None:
     n_fft, rate = 3000, 44100
     (pattern, angle, distance, amplitude, weights, diffuse), capsules = microphone(n_fft // 2 + 1)
-    waves = acoustics.waves_at(pattern, angle, distance, amplitude)
+    waves = acoustics.Waves(pattern, angle, distance, amplitude)
     result = acoustics.heard_waves(waves, weights, diffuse, capsules, n_fft, rate, fused)
     frequency = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * rate / n_fft
     expected = torch.zeros_like(diffuse)
@@ -131,7 +131,7 @@ def test_heard_waves_gradients(fused: bool) -> None:
     given, capsules = microphone(12)
 
     def heard(*values: torch.Tensor) -> torch.Tensor:
-        return acoustics.heard_waves(acoustics.waves_at(*values[:4]), *values[4:], capsules, 22, 44100, fused)
+        return acoustics.heard_waves(acoustics.Waves(*values[:4]), *values[4:], capsules, 22, 44100, fused)
 
     assert torch.autograd.gradcheck(heard, given)
 
@@ -141,7 +141,7 @@ def test_heard_waves_gradients_over_many_blocks() -> None:
     cotangent = torch.randn(2, 1501, generator=torch.Generator().manual_seed(1), dtype=torch.complex128)
     grads = []
     for fused in (True, False):
-        waves = acoustics.waves_at(*given[:4])
+        waves = acoustics.Waves(*given[:4])
         heard = acoustics.heard_waves(waves, *given[4:], capsules, 3000, 44100, fused)
         grads.append(torch.autograd.grad(heard, given, cotangent))
     torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-9)
