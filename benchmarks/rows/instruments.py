@@ -34,14 +34,14 @@ def subtractive(repeats: int, seconds: float) -> Report:
     times = compare(field, repeats)
     ours = times["both"]
     samples = round(seconds * SAMPLE_RATE)
-    steps = 2.0 * limits.recursion(VOICES, samples, repeats)
-    bytes_moved = 20.0 * limits.memory_pass(torch.zeros(VOICES, 1, samples), repeats)
+    steps = 3.0 * limits.recursion(VOICES, samples, repeats)
+    bytes_moved = 6.0 * limits.memory_pass(torch.zeros(VOICES, 1, samples), repeats)
     bars = [("forward", 1.5, 437.0), ("both", 2.0, 180.0)]
     return Report(
         title=f"subtractive, {VOICES} x {seconds:g} s",
         ours=f"forward {times['forward'].show()}, forward + backward {ours.show()}",
         lines=[_bar(times, what, at_least, figure, why) for what, at_least, figure in bars],
-        limit="the filter's recursion forward and backward, and some twenty passes over the voices' samples",
+        limit="the filter's recursion (forward, again, and backward) and six passes over the audio; tables left out",
         near=limits.nearness(ours.seconds, steps + bytes_moved),
         notes=[
             "torchsynth 1.0 imports `pytorch_lightning.core.lightning`, a module that has since been moved; it ran "
@@ -136,7 +136,7 @@ def additive(repeats: int, seconds: float) -> Report:
         title=f"additive, {HARMONICS} harmonics + noise, {BANK_VOICES} voices, {seconds:g} s",
         ours=f"{ours.show()}, {BANK_VOICES * ours.real_time:.0f} voice-seconds a second",
         lines=[Line("40 x real time with 8 voices", "-", ours.real_time / 40.0, 1.0)],
-        limit="the partials' sines, by rotation, forward and backward",
+        limit="the partials' sines, by rotation, forward and backward; vibrato, which rules rotation out, left out",
         near=limits.nearness(ours.seconds, bare),
         notes=["Pitches stand low enough (A1 to C#4) that most of the 64 partials lie below the Nyquist frequency."],
     )

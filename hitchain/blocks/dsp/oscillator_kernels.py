@@ -89,41 +89,102 @@ def _start(top, base, ratio, level, fall, start, left, rise):
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-def bank_forward(first_voice, last_voice, phase, ratio, amplitude, decay, offset, hop, top, audio):
-    """audio[v, n] = sum over k of the partial's level at n * sin(2 pi ratio[v, k] * phase[v, n]).
+def bank_voice(phase, ratio, amplitude, decay, offset, hop, top, audio):
+    """audio[n] = sum over k of the partial's level at n * sin(2 pi ratio[k] * phase[n]); see `harmonic_bank`.
 
     Partials are added in pairs: a pair shares what is loaded and stored for each sample.
     """
-    kind, room = amplitude.dtype, amplitude.shape[1] + 1
+    kind, room = amplitude.dtype, len(amplitude) + 1
     weight, turned, total = np.empty(hop + 1, kind), np.empty(hop + 1, kind), np.empty(hop + 1, kind)
     start, left, rise, pace = np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind)
-    for v in range(first_voice, last_voice):
-        frame = int(np.floor(offset[v]))
-        level, fall = amplitude[v] * np.exp(-decay[v] * frame), np.exp(-decay[v])
-        pace[:-1] = ratio[v]
-        first, count = 0, 1
-        while count > 0:
-            first, count, base = _frame(phase[v], offset[v], hop, frame, weight, turned)
-            total[:] = 0
-            _start(top[v], base, ratio[v], level, fall, start, left, rise)
-            left[top[v]], rise[top[v]] = 0, 0
-            for k in range(0, top[v], 2):
-                if abs(left[k]) < SILENT and abs(left[k + 1]) < SILENT:
-                    continue
-                s0, s1, r0, r1 = start[k], start[k + 1], pace[k], pace[k + 1]
-                l0, l1, b0, b1 = left[k], left[k + 1], rise[k], rise[k + 1]
-                for i in range(count):
-                    t, w = turned[i], weight[i]
-                    total[i] += _sine(s0 + r0 * t) * (l0 + b0 * w) + _sine(s1 + r1 * t) * (l1 + b1 * w)
-            level *= fall
-            audio[v, first : first + count] = total[:count]
-            frame += 1
+    frame = int(np.floor(offset))
+    level, fall = amplitude * np.exp(-decay * frame), np.exp(-decay)
+    pace[:-1] = ratio
+    first, count = 0, 1
+    while count > 0:
+        first, count, base = _frame(phase, offset, hop, frame, weight, turned)
+        total[:] = 0
+        _start(top, base, ratio, level, fall, start, left, rise)
+        left[top], rise[top] = 0, 0
+        for k in range(0, top, 2):
+            if abs(left[k]) < SILENT and abs(left[k + 1]) < SILENT:
+                continue
+            s0, s1, r0, r1 = start[k], start[k + 1], pace[k], pace[k + 1]
+            l0, l1, b0, b1 = left[k], left[k + 1], rise[k], rise[k + 1]
+            for i in range(count):
+                t, w = turned[i], weight[i]
+                total[i] += _sine(s0 + r0 * t) * (l0 + b0 * w) + _sine(s1 + r1 * t) * (l1 + b1 * w)
+        level *= fall
+        audio[first : first + count] = total[:count]
+        frame += 1
 
 
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
+def bank_voice_backward(
+    phase, ratio, amplitude, decay, offset, hop, top, upstream, d_phase, d_ratio, d_amplitude, d_decay
+):
+    """The adjoint of `bank_voice`; adds to `d_ratio`, `d_amplitude` and `d_decay`, returns the offset's gradient.
+
+    For each partial and frame, four sums over the samples: of the upstream gradient times the sine, times its place in
+    the frame too, and of that times the slope, times the turns too.
+    """
+    kind, room = amplitude.dtype, len(amplitude) + 1
+    zero, quarter, half = kind.type(0.0), kind.type(0.25), kind.type(0.5)
+    weight, turned = np.empty(hop + 1, kind), np.empty(hop + 1, kind)
+    pull, push = np.empty(hop + 1, kind), np.empty(hop + 1, kind)
+    start, left, rise, pace = np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind)
+    totals, rights, slopes, paced = np.zeros(room), np.zeros(room), np.zeros(room), np.zeros(room)
+    frame = int(np.floor(offset))
+    swell, fall = np.exp(-decay * frame), np.exp(-decay)
+    pace[:-1] = ratio
+    shift = 0.0
+    first, count = 0, 1
+    while count > 0:
+        first, count, base = _frame(phase, offset, hop, frame, weight, turned)
+        pull[:count] = upstream[first : first + count]
+        push[:count] = 0
+        _start(top, base, ratio, amplitude * swell, fall, start, left, rise)
+        for k in range(top):
+            total, right, slope, turning_slope = zero, zero, zero, zero
+            if swell[k] >= SILENT:
+                begin, r, height, climb = start[k], pace[k], left[k], rise[k]
+                for i in range(count):
+                    x = begin + r * turned[i]
+                    x -= np.floor(x + half)
+                    size = abs(x)
+                    sine = sine_quarter(min(size, half - size))
+                    swing = pull[i] * (sine if x >= 0 else -sine)
+                    total += swing
+                    right += swing * weight[i]
+                    steep = pull[i] * (height + climb * weight[i]) * sine_quarter(quarter - size)
+                    push[i] += r * steep
+                    slope += steep
+                    turning_slope += steep * turned[i]
+            totals[k], rights[k], slopes[k], paced[k] = total, right, slope, turning_slope
+        for k in range(top):
+            d_ratio[k] += (paced[k] + base * slopes[k]) * (2.0 * math.pi)
+            at_left, at_right = (totals[k] - rights[k]) * swell[k], rights[k] * swell[k] * fall[k]
+            d_amplitude[k] += at_left + at_right
+            d_decay[k] -= (at_left * frame + at_right * (frame + 1)) * amplitude[k]
+            shift += amplitude[k] * swell[k] * (fall[k] - 1.0) * totals[k]
+        swell *= fall
+        for i in range(count):
+            d_phase[first + i] = push[i] * (2.0 * math.pi)
+        frame += 1
+    return shift
+
+
+@njit(cache=True, nogil=True)
+def bank_forward(first, last, phase, ratio, amplitude, decay, offset, hop, top, audio):
+    """See `oscillators.harmonic_bank`."""
+    for v in range(first, last):
+        bank_voice(phase[v], ratio[v], amplitude[v], decay[v], offset[v], hop, top[v], audio[v])
+
+
+@njit(cache=True, nogil=True)
 def bank_backward(
-    first_voice,
-    last_voice,
+    first,
+    last,
     phase,
     ratio,
     amplitude,
@@ -138,60 +199,22 @@ def bank_backward(
     d_decay,
     d_offset,
 ):
-    """The adjoint of `bank_forward`. The gradients must come in as zeros.
-
-    For each partial and frame, four sums over the samples: of the upstream gradient times the sine, times its place in
-    the frame too, and of that times the slope, times the turns too.
-    """
-    kind, room = amplitude.dtype, amplitude.shape[1] + 1
-    zero, quarter, half = kind.type(0.0), kind.type(0.25), kind.type(0.5)
-    weight, turned, pull, push = (
-        np.empty(hop + 1, kind),
-        np.empty(hop + 1, kind),
-        np.empty(hop + 1, kind),
-        np.empty(hop + 1, kind),
-    )
-    start, left, rise, pace = np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind), np.zeros(room, kind)
-    totals, rights, slopes, paced = np.zeros(room), np.zeros(room), np.zeros(room), np.zeros(room)
-    for v in range(first_voice, last_voice):
-        frame = int(np.floor(offset[v]))
-        swell, fall = np.exp(-decay[v] * frame), np.exp(-decay[v])
-        pace[:-1] = ratio[v]
-        shift = 0.0
-        first, count = 0, 1
-        while count > 0:
-            first, count, base = _frame(phase[v], offset[v], hop, frame, weight, turned)
-            pull[:count] = upstream[v, first : first + count]
-            push[:count] = 0
-            _start(top[v], base, ratio[v], amplitude[v] * swell, fall, start, left, rise)
-            for k in range(top[v]):
-                total, right, slope, turning_slope = zero, zero, zero, zero
-                if swell[k] >= SILENT:
-                    begin, r, height, climb = start[k], pace[k], left[k], rise[k]
-                    for i in range(count):
-                        x = begin + r * turned[i]
-                        x -= np.floor(x + half)
-                        size = abs(x)
-                        sine = sine_quarter(min(size, half - size))
-                        swing = pull[i] * (sine if x >= 0 else -sine)
-                        total += swing
-                        right += swing * weight[i]
-                        steep = pull[i] * (height + climb * weight[i]) * sine_quarter(quarter - size)
-                        push[i] += r * steep
-                        slope += steep
-                        turning_slope += steep * turned[i]
-                totals[k], rights[k], slopes[k], paced[k] = total, right, slope, turning_slope
-            for k in range(top[v]):
-                d_ratio[v, k] += (paced[k] + base * slopes[k]) * (2.0 * math.pi)
-                at_left, at_right = (totals[k] - rights[k]) * swell[k], rights[k] * swell[k] * fall[k]
-                d_amplitude[v, k] += at_left + at_right
-                d_decay[v, k] -= (at_left * frame + at_right * (frame + 1)) * amplitude[v, k]
-                shift += amplitude[v, k] * swell[k] * (fall[k] - 1.0) * totals[k]
-            swell *= fall
-            for i in range(count):
-                d_phase[v, first + i] = push[i] * (2.0 * math.pi)
-            frame += 1
-        d_offset[v] = shift
+    """The adjoint of `bank_forward`. The gradients must come in as zeros."""
+    for v in range(first, last):
+        d_offset[v] = bank_voice_backward(
+            phase[v],
+            ratio[v],
+            amplitude[v],
+            decay[v],
+            offset[v],
+            hop,
+            top[v],
+            upstream[v],
+            d_phase[v],
+            d_ratio[v],
+            d_amplitude[v],
+            d_decay[v],
+        )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -384,3 +407,13 @@ def lookup_backward(first, last, tables, phase, ratio, upstream, d_tables, d_pha
             d_ratio[v] += lookup_block_backward(
                 end - begin, turns, ratio[v], index, w, corners, up, d_tables[v], to_phase
             )
+
+
+@njit(cache=True, nogil=True)
+def noise_block(table, place, count, out):
+    """A stretch of a table read in a circle; no longer than the table."""
+    period = len(table)
+    place %= period
+    run = min(count, period - place)
+    out[:run] = table[place : place + run]
+    out[run:count] = table[: count - run]

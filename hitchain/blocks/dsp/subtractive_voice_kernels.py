@@ -82,16 +82,6 @@ def _prepare(knob, step, turn, curves):
         envelope.powers(-envelope.CURVE * step / knob[first + 3], curves[2 * which + 1])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _noise(table, place, count, out):
-    """A stretch of a table read in a circle."""
-    period = len(table)
-    place %= period
-    run = min(count, period - place)
-    out[:run] = table[place : place + run]
-    out[run:count] = table[: count - run]
-
-
 @njit(cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 def _source(begin, count, knob, step, turn, low, high, phase, index, w, corners, hiss, sound):
     """Both oscillators and the noise, which `hiss` already holds, into `sound`."""
@@ -144,7 +134,7 @@ def forward(first, last, knobs, low, high, white, position, counts, poles, step,
         for begin in range(0, counts[v], BLOCK):
             count = min(BLOCK, counts[v] - begin)
             kept[v, begin // BLOCK] = state[:poles]
-            _noise(white, position[v] + begin, count, hiss)
+            oscillator.noise_block(white, position[v] + begin, count, hiss)
             _source(begin, count, knob, step, turn, low[v], high[v], phase, index, w, corners, hiss, sound)
             envelope.adsr_block(
                 begin, count, knob[SINCE], _shape(knob, FILTER), filter_edges, step, curves[0], curves[1], level
@@ -191,7 +181,7 @@ def backward(
         for block in range((counts[v] + BLOCK - 1) // BLOCK - 1, -1, -1):
             begin = block * BLOCK
             count = min(BLOCK, counts[v] - begin)
-            _noise(white, position[v] + begin, count, hiss)
+            oscillator.noise_block(white, position[v] + begin, count, hiss)
             _source(begin, count, knob, step, turn, low[v], high[v], phase, index, w, corners, hiss, sound)
             envelope.adsr_block(
                 begin, count, knob[SINCE], _shape(knob, FILTER), filter_edges, step, curves[0], curves[1], opening

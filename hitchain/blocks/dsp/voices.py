@@ -224,9 +224,21 @@ class _Read(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
         gradient = upstream.new_zeros(ctx.shape)
         for voice, (row, position) in zip(upstream, ctx.places, strict=True):
-            for at, begin, length in _turns(position, voice.shape[-1], ctx.shape[-1]):
-                gradient[row, begin : begin + length] += voice[at : at + length]
+            _unread(gradient[row], position, voice)
         return gradient, None, None
+
+
+def read_backward(tables: Tensor, row: Tensor, position: Tensor, count: Tensor, upstream: Tensor) -> Tensor:
+    """The gradient of the tables where each voice has read `count` samples as `read` does: (rows, period)."""
+    gradient = torch.zeros_like(tables)
+    for voice, *place in zip(upstream, row.tolist(), position.tolist(), count.tolist(), strict=True):
+        _unread(gradient[place[0]], place[1] % tables.shape[-1], voice[: place[2]])
+    return gradient
+
+
+def _unread(gradient: Tensor, position: int, voice: Tensor) -> None:
+    for at, begin, length in _turns(position, voice.shape[-1], gradient.shape[-1]):
+        gradient[begin : begin + length] += voice[at : at + length]
 
 
 def _turns(position: int, span: int, period: int) -> Iterator[tuple[int, int, int]]:

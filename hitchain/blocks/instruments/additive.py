@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import Instrument
-from hitchain.blocks.dsp import noise, oscillators
+from hitchain.blocks.dsp import additive_voice, noise, oscillators
 from hitchain.blocks.dsp.decibels import midi_to_hz, to_gain
-from hitchain.blocks.dsp.envelopes import adsr
-from hitchain.blocks.dsp.voices import Voices, read, render
+from hitchain.blocks.dsp.voices import Voices, render
 from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.parameter import SEED, Parameter, Settings
 from hitchain.blocks.registry import register
@@ -78,55 +77,44 @@ class Additive(Instrument):
         def voice(voices: Voices) -> Tensor:
             return self._voice(voices, notes, settings, colours)
 
-        return render(notes, self.sample_rate, settings["release"] / 1000.0, voice, dtype=settings["level"].dtype)
+        return render(
+            notes, self.sample_rate, settings["release"] / 1000.0, voice, settings["level"].dtype, ragged=True
+        )
 
     def _voice(self, voices: Voices, notes: Notes, settings: Settings, colours: Tensor) -> Tensor:
-        """(voices, span)."""
+        """(voices, span). The partials' levels follow their decay at every `hop` samples counted from the onset."""
         knob = {name: voices.of(settings[name]) for name in (parameter.name for parameter in self.parameters)}
         velocity = voices.of(notes.velocity).to(knob["level"].dtype)
         loudness = 1.0 - knob["velocity_to_level"] * (1.0 - velocity)
         gain = to_gain(knob["level"]) * loudness * voices.of(notes.mask).to(velocity.dtype) * REFERENCE
-        since = voices.since(notes.onset)
-        hiss = read(colours, voices.row, voices.noise_position(notes), voices.span)
-        hiss = hiss * (gain * to_gain(knob["noise_level"]))[:, None]
         frequency = midi_to_hz(voices.of(notes.pitch).double())
-        sound = self._partials(voices, frequency, since, knob, velocity, gain) + hiss
-        envelope = adsr(
-            since,
-            voices.of(notes.duration),
-            knob["attack"] / 1000.0,
-            knob["decay"] / 1000.0,
-            knob["sustain"],
-            knob["release"] / 1000.0,
-            self.sample_rate,
-            voices.span,
-        )
-        return envelope * sound
-
-    def _partials(
-        self,
-        voices: Voices,
-        frequency: Tensor,
-        since: Tensor,
-        knob: dict[str, Tensor],
-        velocity: Tensor,
-        gain: Tensor,
-    ) -> Tensor:
-        """The bank: (voices, span). Levels follow their decay at every `hop` samples counted from the onset."""
         depth = torch.exp2(knob["vibrato_depth"].double() / 1200.0) - 1.0
-        onset_rate = 1000.0 / knob["vibrato_delay"]
-        phase = oscillators.vibrato_phase(
-            since, frequency, depth, knob["vibrato_rate"], onset_rate, self.sample_rate, voices.span
-        )
         ratio = self._ratios(knob["inharmonicity"].double())
         highest = ratio * (frequency * (1.0 + depth))[:, None]
         keep = oscillators.below_nyquist(highest, self.sample_rate).to(gain.dtype)
-        amplitude = gain[:, None] * self._amplitudes(knob, velocity, keep)
-        number = torch.arange(self.harmonics, dtype=torch.float64, device=since.device)
-        decay = knob["damping"][:, None] * number * (self.hop / self.sample_rate)
-        audible = (highest.detach() < self.sample_rate / 2).sum(dim=1)
-        place = since * (self.sample_rate / self.hop)
-        return oscillators.harmonic_bank(phase, ratio, amplitude, decay, place, self.hop, audible)
+        number = torch.arange(self.harmonics, dtype=torch.float64, device=gain.device)
+        shape = {name: knob[name] / 1000.0 for name in ("attack", "decay", "release")}
+        motion = {
+            "since": voices.since(notes.onset),
+            "duration": voices.of(notes.duration),
+            "frequency": frequency,
+            "vibrato_depth": depth,
+            "vibrato_rate": knob["vibrato_rate"],
+            "vibrato_onset_rate": 1000.0 / knob["vibrato_delay"],
+            "hiss": gain * to_gain(knob["noise_level"]),
+            "sustain": knob["sustain"],
+        }
+        return additive_voice.play(
+            {**motion, **shape},
+            ratio,
+            gain[:, None] * self._amplitudes(knob, velocity, keep),
+            knob["damping"][:, None] * number * (self.hop / self.sample_rate),
+            colours,
+            voices.noise_position(notes),
+            voices,
+            self.hop,
+            top=(highest.detach() < self.sample_rate / 2).sum(dim=1),
+        )
 
     def _ratios(self, inharmonicity: Tensor) -> Tensor:
         """Frequency of each partial relative to the first: (voices, harmonics)."""
