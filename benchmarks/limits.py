@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Contender, backward, compare, milliseconds
+from hitchain.blocks.dsp import fft
 from hitchain.blocks.dsp.threads import over_rows
 
 
@@ -24,7 +25,7 @@ def fft_pair(audio: Tensor, n_fft: int, repeats: int) -> float:
     response = torch.ones(1, 1, bins, dtype=torch.complex64)
 
     def process(signal: Tensor, _: dict[str, Tensor]) -> Tensor:
-        return torch.fft.irfft(torch.fft.rfft(signal, n=n_fft) * response, n=n_fft)
+        return fft.apply_response(signal, response, n_fft)
 
     return time_of(backward(process, audio, {}), repeats)
 

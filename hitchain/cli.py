@@ -21,6 +21,7 @@ usage: hitchain COMMAND [key=value ...]
   render      every stem of a song, its mix and its master
   rate        rate sound files:  hitchain rate song.wav other.mp3
   train       train a rater on your own songs:  hitchain train rater.manifest=songs.csv
+  meter       loudness, range, peaks, image and spectrum of sound files:  hitchain meter song.wav
   blocks      list every block, or one with its parameters:  hitchain blocks effects/compressor
   report      write report.html again:  hitchain report RUN_FOLDER
 
@@ -56,6 +57,7 @@ COMMANDS = {
         "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",
     ),
     "blocks": Command("hitchain.blocks.document:show", "hitchain blocks [STAGE/NAME ...]"),
+    "meter": Command("hitchain.chain.meter:meter", "hitchain meter FILE ... [json=FILE]"),
     "report": Command("hitchain.chain.report:show", "hitchain report RUN_FOLDER"),
 }
 

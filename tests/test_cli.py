@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from hitchain.chain.chain import STAGES
-from hitchain.cli import main
+from hitchain.cli import COMMANDS, main
 
 SHORT = ["song.length=2.0"]
 QUICK = ["optimizer.steps=2", "optimizer.batch=2", "optimizer.window=1.0", "optimizer.evaluate_every=2"]
@@ -32,7 +32,7 @@ def test_help_is_instant_and_names_every_command() -> None:
     result = run("--help")
     assert result.returncode == 0
     assert time.monotonic() - began < 10  # measured 0.2 s; this only catches a page that hangs
-    for command in ("optimize", "render", "rate", "train", "blocks", "report"):
+    for command in COMMANDS:
         assert command in result.stdout
 
 
@@ -286,3 +286,14 @@ def test_a_folder_that_is_not_a_run_cannot_be_resumed(
 ) -> None:
     assert "not a run folder" in refused(capsys, "optimize", f"resume={tmp_path}")
     assert "render" in refused(capsys, "optimize", f"resume={rendered}")
+
+
+def test_meter_prints_and_writes_readings(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "readings.json"
+    assert main(["meter", str(rendered / "master.wav"), f"json={target}"]) == 0
+    assert "integrated loudness" in capsys.readouterr().out
+    (reading,) = json.loads(target.read_text()).values()
+    assert reading["integrated"] == pytest.approx(-14.0, abs=0.1)
+    assert main(["meter"]) == 2
+    assert main(["meter", "jsn=x.json"]) == 2
+    assert "did you mean 'json'" in capsys.readouterr().err

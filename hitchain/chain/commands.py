@@ -23,7 +23,7 @@ from hitchain.chain.objective import Objective
 from hitchain.chain.patch import Patch
 from hitchain.chain.result import levels, moved, warnings
 from hitchain.errors import UserError
-from hitchain.files import read_json, write_text, write_wav
+from hitchain.files import read_audio, read_json, write_text, write_wav
 from hitchain.progress import Progress
 
 Say = Callable[[str], None]
@@ -46,7 +46,7 @@ def render(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
         "sample_rate": song.sample_rate,
         "length": song.length,
         "seconds": round(time.monotonic() - began, 3),
-        **levels(master, song.sample_rate),
+        **levels({"master": master[0]}, song.sample_rate),
     }
     run.write_result(folder, result)
     _report(folder, say)
@@ -124,7 +124,7 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
         "heldout_after": after["heldout"],
         "knobs": moved(climbed.knobs, song.start, patch),
         "warnings": warnings(before, after, climbed),
-        **levels(master, song.sample_rate),
+        **levels({"before": read_audio(folder / "before.wav")[0], "master": master[0]}, song.sample_rate),
     }
     run.write_result(folder, result)
     report = _report(folder, say)

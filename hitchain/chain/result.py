@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from hitchain.blocks.parameter import Choice
@@ -48,11 +47,10 @@ def moved(knobs: Knobs, before: Patch, after: Patch) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["moved"])
 
 
-def levels(master: Tensor, sample_rate: int) -> dict[str, float]:
-    """Integrated loudness [LUFS] and true peak [dBTP] of a master of batch 1."""
-    from hitchain.blocks.dsp.loudness import integrated_loudness, true_peak
+def levels(recordings: Mapping[str, Tensor], sample_rate: int) -> dict[str, Any]:
+    """The meters of recordings (channels, samples) by name, and the master's loudness [LUFS] and true peak [dBTP]."""
+    from hitchain.blocks.dsp.meter import measure
 
-    with torch.no_grad():
-        loudness = float(integrated_loudness(master, sample_rate)[0])
-        peak = float(true_peak(master, sample_rate)[0])
-    return {"loudness": round(max(loudness, -200.0), 3), "true_peak": round(max(peak, -200.0), 3)}
+    meters = {name: measure(audio, sample_rate).as_dict() for name, audio in recordings.items()}
+    master = meters["master"]
+    return {"loudness": master["integrated"], "true_peak": master["true_peak"], "meters": meters}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hitchain import files
-from hitchain.chain.report import curve, sound
+from hitchain.chain.report import curve, meters, sound
 from hitchain.chain.report.run import Run, Stem, number, read_run
 from hitchain.chain.report.sound import Sound
 
@@ -52,6 +52,7 @@ def _page(run: Run, sounds: Sounds) -> str:
         _tiles(run.result),
         _comparison(run, sounds),
         _curve(run),
+        _meters(run.result),
         _stages(run, sounds),
         _knobs(run.result),
         _circumstances(run),
@@ -297,6 +298,13 @@ def _knob(row: Mapping[str, Any]) -> str:
     bar = f'<span class="bar"><span style="width:{width:.1f}%"></span></span>{width:.0f} %'
     path = str(row.get("path", ""))
     return f'<tr><th scope="row">{_text(path)}</th>{"".join(cells)}<td data-sort="{moved!r}">{bar}</td></tr>'
+
+
+def _meters(result: Mapping[str, Any]) -> str:
+    readings = result.get("meters")
+    if not isinstance(readings, dict) or not readings:
+        return ""
+    return _section("meters", "Meters", f'<div class="scroll">{meters.table(readings)}</div>', meters.spectra(readings))
 
 
 def _circumstances(run: Run) -> str:
