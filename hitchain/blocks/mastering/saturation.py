@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from hitchain.blocks.block import Block
-from hitchain.blocks.dsp import resampling, waveshaping
+from hitchain.blocks.dsp import distortion, waveshaping
 from hitchain.blocks.dsp.decibels import to_gain
-from hitchain.blocks.dsp.fft import fast_length, frequencies
 from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 
@@ -43,6 +44,11 @@ class Saturation(Block):
         Parameter("warmth", 0.0, 1.0, default=0.25, description="unevenness: even harmonics"),
         Parameter("mix", 0.0, 1.0, default=0.5, description="0 clean, 1 saturated"),
     )
+    presets: ClassVar = {
+        "glue": {"drive": 4.0, "warmth": 0.2, "mix": 0.4},
+        "transformer": {"drive": 9.0, "warmth": 0.7, "mix": 0.5},
+        "loud": {"drive": 12.0, "warmth": 0.1, "mix": 0.8},
+    }
 
     def __init__(self, sample_rate: int = 44100, oversampling: int = 2) -> None:
         super().__init__(sample_rate)
@@ -53,20 +59,20 @@ class Saturation(Block):
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
         drive, bias = to_gain(settings["drive"]), 0.6 * settings["warmth"]
-        samples, factor = audio.shape[-1], self.oversampling
-        n_fft = fast_length(samples + resampling.PADDING + round(TAIL * self.sample_rate))
-        level = resampling.interpolate(torch.fft.rfft(audio, n=n_fft), n_fft, factor)
-        level = waveshaping.clip_mean(level, drive, bias)
-        spectrum = resampling.decimate(level, n_fft, factor) * self._aligned(n_fft, like=audio)
-        clipped = torch.fft.irfft(spectrum, n=n_fft)[..., :samples]
-        saturated = clipped / _gain(drive, bias)[:, None, None]
-        return torch.lerp(audio, saturated, settings["mix"][:, None, None])
 
-    def _aligned(self, n_fft: int, like: Tensor) -> Tensor:
-        """The curve's half-sample delay undone, DC blocked."""
-        ratio = frequencies(n_fft, self.sample_rate, like) / BLOCKING
-        blocking = torch.complex(ratio**2, ratio) / (1.0 + ratio**2)
-        return blocking * waveshaping.mean_inverse(n_fft, self.oversampling, stages=1, like=like)
+        def shape(level: Tensor) -> Tensor:
+            return waveshaping.clip_mean(level, drive, bias)
+
+        clipped = distortion.distort(
+            audio,
+            shape,
+            self.sample_rate,
+            self.oversampling,
+            after=lambda hertz: distortion.blocking(hertz, BLOCKING),
+            means=1,
+            tail=TAIL,
+        )
+        return torch.lerp(audio, clipped / _gain(drive, bias)[:, None, None], settings["mix"][:, None, None])
 
 
 def _gain(drive: Tensor, bias: Tensor) -> Tensor:
