@@ -244,9 +244,10 @@ class TestLinearBlocks:
         settings = case.settings(block, 1, torch.float64)
         audio, late = case.audio(dtype=torch.float64), 500
         shifted = torch.nn.functional.pad(audio, (late, 0))[..., :SAMPLES]
-        expected = block(audio, settings)[..., : SAMPLES - late]
+        known = SAMPLES - late - getattr(block, "early", 0)  # what sounds before its time hears what is cut off
+        expected = block(audio, settings)[..., :known]
         # what wraps around is faint against the input, not always against an output that has not begun to sound
-        assert apart(expected, block(shifted, settings)[..., late:], least=level(audio)) < -70.0
+        assert apart(expected, block(shifted, settings)[..., late : late + known], least=level(audio)) < -70.0
 
     @given(case=NOISES)
     def test_rings_no_longer_than_its_tail(self, name: str, case: Case) -> None:

@@ -56,6 +56,12 @@ class Limiter(Block):
         Parameter("ceiling", -6.0, 0.0, default=-1.0, unit="dBTP", description="true peak of the output at most"),
         Parameter("release", 10.0, 1000.0, default=100.0, unit="ms", scale="log", description="time constant"),
     )
+    presets: ClassVar = {  # loudness targets by name
+        "streaming": {"target": -14.0, "ceiling": -1.0, "release": 100.0},  # what the large services play at
+        "broadcast": {"target": -23.0, "ceiling": -1.0, "release": 100.0},  # EBU R 128
+        "club": {"target": -8.0, "ceiling": -0.5, "release": 50.0},
+        "dynamic": {"target": -18.0, "ceiling": -2.0, "release": 300.0},
+    }
     probe: ClassVar[dict[str, float]] = {"target": -6.0, "ceiling": -2.0}  # lower, the limiter has nothing to do
 
     def __init__(

@@ -31,6 +31,11 @@ class PeakLimiter(Block):
         Parameter("ceiling", -12.0, 0.0, default=-1.0, unit="dBTP", description="peak of the output at most"),
         Parameter("release", 10.0, 1000.0, default=100.0, unit="ms", scale="log", description="time constant"),
     )
+    presets: ClassVar = {
+        "safety": {"gain": 0.0, "ceiling": -1.0, "release": 150.0},
+        "gentle": {"gain": 4.0, "ceiling": -1.0, "release": 250.0},
+        "loud": {"gain": 10.0, "ceiling": -0.5, "release": 60.0},
+    }
     probe: ClassVar[dict[str, float]] = {"gain": 18.0, "ceiling": -6.0}  # so that it has something to do
 
     def __init__(self, sample_rate: int = 44100, lookahead: float = 5.0, oversampling: int = 4) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,12 @@ class Width(Block):
         Parameter("width", 0.0, 2.0, default=1.0, description="0 mono, 1 as it is, 2 the side doubled"),
         Parameter("bass_mono", _LOWEST_CORNER, 400.0, _LOWEST_CORNER, unit="Hz", scale="log", description="mono below"),
     )
+
+    presets: ClassVar = {
+        "mono": {"width": 0.0},
+        "vinyl": {"width": 0.9, "bass_mono": 150.0},
+        "wide": {"width": 1.4, "bass_mono": 120.0},
+    }
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
         if audio.shape[1] == 1:
