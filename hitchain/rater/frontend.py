@@ -11,6 +11,8 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
+from hitchain.rater.spectrum import power_frames
+
 LOWEST_SAMPLE_RATE = 8_000
 HIGHEST_SAMPLE_RATE = 192_000
 SILENCE_RMS = 1e-5
@@ -60,29 +62,20 @@ class FrontEnd(nn.Module):
         left, right = audio[:, 0], audio[:, -1]
         signals = torch.stack([(left + right) / 2, (left - right) / 2], dim=1)
         power = self._power_spectrum(signals, sample_rate)
-        filters = _mel_filters(settings, sample_rate, power.shape[-2]).to(power)
-        mel = torch.einsum("bcft,fm->bcmt", power, filters)
+        filters = _mel_filters(settings, sample_rate, power.shape[-1]).to(power)
+        mel = (power @ filters).transpose(-1, -2)
         floor = 10.0 ** (settings.floor_db / 10.0)
         return (10.0 * torch.log10(mel + floor) - settings.floor_db) / abs(settings.floor_db)
 
     def _power_spectrum(self, signals: Tensor, sample_rate: int) -> Tensor:
-        """One-sided power per bin, scaled so that its sum over the bins is the mean square of a steady signal."""
+        """One-sided power (batch, channels, frames, bins), its sum over the bins the mean square of a steady signal."""
         window_length, n_fft, hop = _sizes(self.settings, sample_rate)
         window = torch.hann_window(window_length, dtype=signals.dtype, device=signals.device)
         batch, channels, samples = signals.shape
-        spectrum = torch.stft(
-            signals.reshape(batch * channels, samples),
-            n_fft=n_fft,
-            hop_length=hop,
-            win_length=window_length,
-            window=window,
-            pad_mode="reflect",
-            return_complex=True,
-        )
-        used = min(spectrum.shape[-2], int(self.settings.highest * n_fft / sample_rate) + 2)
-        spectrum = spectrum[:, :used]
-        power = (spectrum.real.square() + spectrum.imag.square()) * (2.0 / (n_fft * window.square().sum()))
-        return power.reshape(batch, channels, used, -1)
+        used = min(n_fft // 2 + 1, int(self.settings.highest * n_fft / sample_rate) + 2)
+        power = power_frames(signals.reshape(batch * channels, samples), window, n_fft, hop, used)
+        power = power * (2.0 / (n_fft * window.square().sum()))
+        return power.reshape(batch, channels, -1, used)
 
 
 def _sizes(settings: FrontEndSettings, sample_rate: int) -> tuple[int, int, int]:

@@ -1,0 +1,27 @@
+"""Power of frames against torch.stft, and its gradient against finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hitchain.rater.spectrum import power_frames
+
+
+@pytest.mark.parametrize(("length", "n_fft", "hop"), [(64, 64, 16), (50, 64, 20), (64, 64, 64), (33, 48, 7)])
+def test_it_is_stft_squared(length: int, n_fft: int, hop: int) -> None:
+    signals = torch.randn(3, 500, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    window = torch.hann_window(length, dtype=torch.float64)
+    spectrum = torch.stft(
+        signals, n_fft, hop, length, window, center=True, pad_mode="reflect", return_complex=True
+    ).abs()
+    power = power_frames(signals, window, n_fft, hop, n_fft // 2 + 1)
+    torch.testing.assert_close(power, spectrum.square().transpose(1, 2), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("used", [9, 13])
+def test_the_gradient_is_that_of_differences(used: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    signals = torch.randn(2, 60, generator=generator, dtype=torch.float64, requires_grad=True)
+    window = torch.hann_window(20, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: power_frames(x, window, 24, 7, used), signals)
