@@ -142,27 +142,43 @@ def _resample(audio: torch.Tensor, rate: int, target: int) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(data, dtype=np.float32))
 
 
-def write_wav(path: str | os.PathLike[str], audio: torch.Tensor, sample_rate: int, subtype: str = "FLOAT") -> None:
+def write_wav(
+    path: str | os.PathLike[str],
+    audio: torch.Tensor,
+    sample_rate: int,
+    subtype: str = "FLOAT",
+    dither: str = "none",
+    seed: int = 0,
+) -> None:
     """Write audio of shape (channels, samples) as WAV, whole or not at all.
 
     Args:
-        subtype: "FLOAT" (32-bit float) or "PCM_24"; the latter clips at full scale.
+        subtype: "FLOAT" (32-bit float), "PCM_24" or "PCM_16"; the latter two clip at full scale.
+        dither: of the integer formats: "none", "tpdf" or "shaped" (see `hitchain.dither`).
+        seed: of the dither.
 
     The same audio always gives the same bytes: no time stamp is written.
     """
     import soundfile
 
-    _write(path, lambda target: _write_wav(soundfile, target, audio, sample_rate, subtype))
+    from hitchain import dither as dithering
+
+    if subtype == "FLOAT":
+        data = audio.detach().cpu().T.contiguous().numpy()
+    else:
+        dithering.check(dither, sample_rate)
+        bits = dithering.BITS[subtype]
+        data = dithering.quantise(audio, bits, dither, seed).T << (32 - bits)  # libsndfile takes the upper bits
+    _write(path, lambda target: _write_wav(soundfile, target, data, sample_rate, subtype))
 
 
-def _write_wav(soundfile: Any, target: Path, audio: torch.Tensor, sample_rate: int, subtype: str) -> None:
-    data = audio.detach().cpu().clamp(-1.0, 1.0) if subtype != "FLOAT" else audio.detach().cpu()
+def _write_wav(soundfile: Any, target: Path, data: Any, sample_rate: int, subtype: str) -> None:
     with soundfile.SoundFile(
-        str(target), "w", samplerate=sample_rate, channels=data.shape[0], subtype=subtype, format="WAV"
+        str(target), "w", samplerate=sample_rate, channels=data.shape[1], subtype=subtype, format="WAV"
     ) as sound:
         # libsndfile adds a PEAK chunk holding the time of writing to float files: it would make two renders differ.
         _disable_peak_chunk(soundfile, sound)
-        sound.write(data.T.contiguous().numpy())
+        sound.write(data)
 
 
 def _disable_peak_chunk(soundfile: Any, sound: Any) -> None:

@@ -32,12 +32,12 @@ Say = Callable[[str], None]
 def render(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
     """Write every stem of a song, its mix and its master. Returns what stands in result.json."""
     began = time.monotonic()
-    subtype = run.checked_format(config)
+    kind = run.checked_format(config)
     folder = Path(config["out"])
     song = build(config)
     run.check_space(folder, song)
     run.begin(folder, {"command": "render", **config})
-    master = run.write_audio(folder, song, song.start, subtype)
+    master = run.write_audio(folder, song, song.start, kind)
     result = {
         "command": "render",
         "song": song.name,
@@ -92,7 +92,7 @@ def _resume(folder: Path, say: Say) -> dict[str, Any]:
 
 
 def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, begin: bool) -> dict[str, Any]:
-    subtype = run.checked_format(config)
+    kind = run.checked_format(config)
     song = build(config)
     objective = objective_of(config)
     learn = config["learn"] if config.get("learn") is not None else song.learn
@@ -106,7 +106,7 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
         _ascend(ascent, folder, before["rating"], float(config["optimizer"]["checkpoint_every"]), interrupted)
     climbed = ascent.result()
     patch, after = _better(song, objective, climbed, before)
-    master = run.write_audio(folder, song, patch, subtype)
+    master = run.write_audio(folder, song, patch, kind)
     result = {
         "command": "optimize",
         "song": song.name,

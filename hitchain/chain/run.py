@@ -7,13 +7,14 @@ import platform
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import hitchain
+from hitchain import dither
 from hitchain.blocks.notes.midi import write_midi
 from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
@@ -22,7 +23,15 @@ from hitchain.chain.patch import Patch
 from hitchain.errors import UserError
 from hitchain.files import write_json, write_text, write_wav
 
-FORMATS = ("FLOAT", "PCM_24")
+FORMATS = ("FLOAT", "PCM_24", "PCM_16")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How WAV files are written: libsndfile's name of the format, and the dither of the integer ones."""
+
+    subtype: str = "FLOAT"
+    dither: str = "none"
 
 
 def default_folder(command: str) -> Path:
@@ -60,13 +69,18 @@ def check_space(folder: Path, song: Song) -> None:
 
 
 @torch.no_grad()
-def write_audio(folder: Path, song: Song, patch: Patch, subtype: str = "FLOAT") -> torch.Tensor:
-    """Write every stem, mix.wav, master.wav, notes.mid and patch.json of one candidate. Returns the master."""
+def write_audio(folder: Path, song: Song, patch: Patch, kind: Format | None = None) -> torch.Tensor:
+    """Write every stem, mix.wav, master.wav, notes.mid and patch.json of one candidate. Returns the master.
+
+    Each file has dither of its own, so that the dither of stems does not add up in phase.
+    """
+    kind = kind or Format()
     numbers = {stage: index for index, stage in enumerate(STAGES)} | {Bus.first: 1}
     master = torch.zeros(1, 2, 1)
     for track, stage, audio in song.stems(patch):
         name = f"stems/{track}/{numbers[stage]}-{stage}.wav" if track else f"{stage}.wav"
-        write_wav(folder / name, audio[0], song.sample_rate, subtype)
+        seed = patches.block_seed(patch.seed, name)
+        write_wav(folder / name, audio[0], song.sample_rate, kind.subtype, kind.dither, seed)
         if stage == "master":
             master = audio
     write_notes(folder / "notes.mid", song, patch)
@@ -98,9 +112,10 @@ def environment() -> dict[str, Any]:
     }
 
 
-def checked_format(config: Mapping[str, Any]) -> str:
-    """The WAV subtype of a config. Raises `UserError` where it is neither of `FORMATS`."""
-    subtype = str(config["format"])
+def checked_format(config: Mapping[str, Any]) -> Format:
+    """The WAV format of a config. Raises `UserError` where there is none such, or its dither does not suit it."""
+    subtype, kind = str(config["format"]), str(config.get("dither", "tpdf"))
     if subtype not in FORMATS:
-        raise UserError(f"format={subtype} should be FLOAT (32-bit float) or PCM_24.")
-    return subtype
+        raise UserError(f"format={subtype} should be FLOAT (32-bit float), PCM_24 or PCM_16.")
+    dither.check(kind, config["sample_rate"] if subtype != "FLOAT" else dither.SHAPED_RATES[0])
+    return Format(subtype, kind)

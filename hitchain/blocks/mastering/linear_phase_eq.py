@@ -43,25 +43,25 @@ class LinearPhaseEq(ParametricEq):
         super().__init__(sample_rate)
         if not _SHORTEST <= reach <= _LONGEST:
             raise ValueError(f"reach={reach:g} should be from {_SHORTEST:g} to {_LONGEST:g} ms")
-        self.half = round(reach * sample_rate / 1000.0)
+        self.side = round(reach * sample_rate / 1000.0)
 
     @property
     def early(self) -> int:
         """Samples for which it sounds before its time."""
-        return self.half
+        return self.side
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
         return LinearBlock.forward(self, audio, settings)  # not in time, as the sections by themselves are
 
     def taps(self, settings: Settings) -> Tensor:
-        """The impulse response: (batch, 2 half + 1), its middle at index `half`."""
+        """The impulse response: (batch, 2 side + 1), its middle at index `side`."""
         b, a = self.sections(settings)
-        n_fft = fft.fast_length(2 * _FINENESS * self.half)
+        n_fft = fft.fast_length(2 * _FINENESS * self.side)
         dtype = settings["low_shelf_gain"].dtype
         magnitude = filters.sections_response(b, a, n_fft, dtype).abs()
         impulse = torch.fft.irfft(magnitude, n=n_fft)
-        late = impulse[..., : self.half + 1]
-        ramp = torch.arange(self.half + 1, dtype=dtype, device=late.device) * (math.pi / (self.half + 1))
+        late = impulse[..., : self.side + 1]
+        ramp = torch.arange(self.side + 1, dtype=dtype, device=late.device) * (math.pi / (self.side + 1))
         late = late * (0.5 + 0.5 * torch.cos(ramp))
         return torch.cat([late.flip(-1), late[..., 1:]], dim=-1)
 
@@ -69,9 +69,9 @@ class LinearPhaseEq(ParametricEq):
         taps = self.taps(settings)
         turns = -(-taps.shape[-1] // n_fft)  # on a grid shorter than the response, it wraps around
         circle = torch.nn.functional.pad(taps, (0, turns * n_fft - taps.shape[-1]))
-        circle = circle.reshape(len(taps), turns, n_fft).sum(dim=1).roll(-self.half, dims=-1)
+        circle = circle.reshape(len(taps), turns, n_fft).sum(dim=1).roll(-self.side, dims=-1)
         return fft.rfft(circle, n_fft).unsqueeze(1)
 
     def tail(self, settings: Settings) -> float:
         """So long that the share of a grid which `hitchain.blocks.dsp.linear` keeps for what sounds early has room."""
-        return (LEAD - 1) * (self.half + 1) / self.sample_rate
+        return (LEAD - 1) * (self.side + 1) / self.sample_rate

@@ -92,11 +92,11 @@ def test_magnitude_is_juces(accuracy: Callable[..., None]) -> None:
 def test_phase_is_zero_and_the_ringing_ends_at_its_reach() -> None:
     block = LinearPhaseEq(RATE, reach=50.0)
     kernel = impulse_response(block, **CURVE)
-    middle, half = len(kernel) // 2, block.half
+    middle, side = len(kernel) // 2, block.side
     assert block.latency == 0
     assert np.abs(kernel - np.roll(kernel[::-1], 1)).max() < 1e-12
-    assert np.abs(kernel[: middle - half]).max() < 1e-12
-    assert np.abs(kernel[middle - half : middle]).max() > 1e-3  # it does ring before
+    assert np.abs(kernel[: middle - side]).max() < 1e-12
+    assert np.abs(kernel[middle - side : middle]).max() > 1e-3  # it does ring before
 
 
 @pytest.mark.parametrize("seconds", [0.3, 3.0, 20.0], ids=["short", "one grid", "segments"])
@@ -104,7 +104,7 @@ def test_long_and_short_audio_is_scipys_convolution(seconds: float, accuracy: Ca
     block = LinearPhaseEq(RATE)
     audio = torch.randn(1, 2, round(seconds * RATE), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     taps = block.taps(settings(block, **CURVE))[0].numpy()
-    expected = scipy.signal.fftconvolve(audio[0].numpy(), taps[None], axes=-1)[:, block.half : -block.half]
+    expected = scipy.signal.fftconvolve(audio[0].numpy(), taps[None], axes=-1)[:, block.side : -block.side]
     beside = run_row([(block, settings(block, **CURVE))], audio)[0].numpy()
     error = 20 * np.log10(np.linalg.norm(beside - expected) / np.linalg.norm(expected))
     accuracy("mastering/linear_phase_eq", f"scipy.signal.fftconvolve, {seconds:g} s", error, bound=-120.0)
@@ -116,7 +116,7 @@ def test_it_fuses_with_its_neighbours() -> None:
     row = [(equaliser, settings(equaliser, **CURVE))] * 2
     fused = run_row([*row, (gain, gain.defaults(1, torch.float64))], audio)
     apart = equaliser(equaliser(audio, row[0][1]), row[0][1])
-    inside = slice(2 * equaliser.half, -2 * equaliser.half)  # at the ends, one after the other is cut twice
+    inside = slice(2 * equaliser.side, -2 * equaliser.side)  # at the ends, one after the other is cut twice
     error = (fused - apart)[..., inside].norm() / apart[..., inside].norm()
     assert 20 * torch.log10(error) < -90.0
 
