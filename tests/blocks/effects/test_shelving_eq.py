@@ -25,7 +25,7 @@ def settings_of(**knobs: float) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("gain", [-15.0, 9.0])
 def test_at_slope_1_they_are_juces_shelves(gain: float, accuracy: Accuracy) -> None:
-    """Slope 1 is Q = sqrt(1/2), which JUCE's shelves take. -80 dB: it filters in float32, which at 200 Hz costs some digits."""
+    """Slope 1 is Q = sqrt(1/2), which JUCE's shelves take. -80 dB: it filters in float32."""
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 20000)).astype(np.float32)
     board = pedalboard.Pedalboard(
         [
