@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hitchain.blocks.dsp.threads import over_rows
+
 
 @lru_cache(maxsize=4096)
 def fast_length(samples: int) -> int:
@@ -95,17 +97,43 @@ class _Filter(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         response, *spectrum = ctx.saved_tensors
         outcome = torch.fft.rfft(grad, n=ctx.n_fft)
-        grad_audio = grad_response = None
-        if ctx.needs_input_grad[0]:
-            back = torch.fft.irfft(_sum_to(outcome * response.conj(), ctx.channels), n=ctx.n_fft)
-            grad_audio = back[..., : ctx.samples]
-        if spectrum:
-            grad_response = _sum_to(outcome * spectrum[0].conj(), response.shape[:2]) * (2.0 / ctx.n_fft)
+        grad_response: Tensor | None = None
+        if spectrum and ctx.needs_input_grad[0] and _is_compiled(outcome, response, spectrum[0]):
+            grad_response = _products(outcome, response, spectrum[0], 2.0 / ctx.n_fft)
+            spread = outcome
+        else:
+            if spectrum:
+                grad_response = _sum_to(outcome * spectrum[0].conj(), response.shape[:2]) * (2.0 / ctx.n_fft)
+            spread = outcome * response.conj()
+        if grad_response is not None:
             grad_response[..., 0] *= 0.5  # the first and the last bin have no mirror image
             grad_response[..., -1] *= 0.5
             if not response.is_complex():  # zero-phase
                 grad_response = grad_response.real
-        return grad_audio, grad_response, None
+        if not ctx.needs_input_grad[0]:
+            return None, grad_response, None
+        back = torch.fft.irfft(_sum_to(spread, ctx.channels), n=ctx.n_fft)
+        return back[..., : ctx.samples], grad_response, None
+
+
+def _is_compiled(outcome: Tensor, response: Tensor, spectrum: Tensor) -> bool:
+    """Whether the kernel takes these: on CPU, complex, of one batch, and no channel was spread out."""
+    same = response.shape[0] == outcome.shape[0] and spectrum.shape[:2] == outcome.shape[:2]
+    return same and outcome.device.type == "cpu" and response.is_complex()
+
+
+def _products(outcome: Tensor, response: Tensor, spectrum: Tensor, scale: float) -> Tensor:
+    """outcome conj(spectrum) scaled and summed to the response's channels; outcome becomes outcome conj(response)."""
+    from hitchain.blocks.dsp import fft_kernels as kernels
+
+    product = torch.empty(response.shape, dtype=outcome.dtype)
+    arrays = [
+        torch.view_as_real(tensor.resolve_conj().contiguous()).numpy()
+        for tensor in (outcome, response, spectrum, product)
+    ]
+    blocks = -(-outcome.shape[-1] // kernels.BLOCK)
+    over_rows(kernels.filter_backward, outcome.shape[0] * blocks, *arrays, scale)
+    return product
 
 
 def _sum_to(spectrum: Tensor, leading: tuple[int, ...]) -> Tensor:
