@@ -125,3 +125,24 @@ def high_pass(hertz: Tensor, corner: Tensor) -> Tensor:
 def network(hertz: Tensor, numerator: Tensor, denominator: Tensor) -> Tensor:
     """A circuit by the coefficients that `circuits.rational` takes, (batch, n): complex (batch, 1, bins)."""
     return rational(numerator, denominator, hertz).unsqueeze(1)
+
+
+def noise_gain(curve: Callable[[Tensor], Tensor], like: Tensor, nominal: float) -> Tensor:
+    """By how much a curve without memory raises Gaussian noise, worked out on its 64 quantiles.
+
+    Args:
+        curve: (1, 64) -> (batch, 64).
+        like: of the type and device to work in.
+        nominal: RMS of the noise.
+
+    Returns:
+        (batch,): the RMS that comes out, without DC, against that which goes in.
+    """
+    quantiles = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
+    raised: Tensor = curve((nominal * torch.special.ndtri(quantiles)).to(like)[None]).std(dim=-1, correction=0)
+    return raised / nominal
+
+
+def default_oversampling(sample_rate: int) -> int:
+    """What takes a stage to 160 kHz, at most 8."""
+    return min(8, -(-160_000 // sample_rate))

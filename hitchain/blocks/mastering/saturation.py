@@ -76,9 +76,7 @@ class Saturation(Block):
 
 
 def _gain(drive: Tensor, bias: Tensor) -> Tensor:
-    """By how much the curve raises Gaussian noise at the nominal level, worked out on its 64 quantiles: (batch,)."""
-    quantiles = (torch.arange(64, dtype=torch.float64) + 0.5) / 64
-    noise = (NOMINAL * torch.special.ndtri(quantiles)).to(drive)
-    level = waveshaping.clip(drive[:, None] * noise + bias[:, None])
-    raised: Tensor = level.std(dim=-1, correction=0) / NOMINAL
-    return raised
+    """By how much the curve raises Gaussian noise at the nominal level: (batch,)."""
+    return distortion.noise_gain(
+        lambda noise: waveshaping.clip(drive[:, None] * noise + bias[:, None]), like=drive, nominal=NOMINAL
+    )
