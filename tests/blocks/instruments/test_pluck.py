@@ -43,7 +43,9 @@ def test_in_tune_from_e1_to_e6(rate: int, accuracy: Callable[..., None]) -> None
 
 
 def test_is_its_loop_run_by_scipy(accuracy: Callable[..., None]) -> None:
-    """At a pitch where the loop's delay is a whole number of samples. The pick's comb silences the pole at 0 Hz.
+    """At a pitch where the loop's delay is a whole number of samples.
+
+    The instrument leaves out the pole at 0 Hz, which the pick's comb all but silences: here it is added.
 
     From the eighth period on, when what is above 95 % of the band has died.
     """
@@ -59,8 +61,13 @@ def test_is_its_loop_run_by_scipy(accuracy: Callable[..., None]) -> None:
     top = string.partials(loop)
     poles = string.poles(loop, turn, top)
     voices = Voices(*[torch.zeros(1, dtype=torch.int64)] * 3, torch.tensor([samples]), samples, RATE)
+    still = torch.zeros(1, 1, dtype=torch.complex128)
+    for _ in range(5):
+        still = still - string._phase(loop, still) / string.slope(loop, still)
+    offset = (1.0 - torch.exp(-still * pick)) / string.slope(loop, still)
     amplitude = 2.0 * (1.0 - torch.exp(-poles * pick)) / string.slope(loop, poles)
     ours = modes.ring(torch.zeros(1), amplitude, poles * RATE, voices, torch.float64)[0].numpy()
+    ours += float(offset.real) * np.exp(float(still.real) * np.arange(samples))
 
     a, b, g = float(loop.allpass), float(bright), float(gain)
     over, under = np.array([1.0]), np.array([1.0])
@@ -75,7 +82,7 @@ def test_is_its_loop_run_by_scipy(accuracy: Callable[..., None]) -> None:
     theirs = scipy.signal.lfilter(under, denominator, impulse)
     late = slice(8 * 160, None)
     error = 20.0 * np.log10(np.linalg.norm(ours[late] - theirs[late]) / np.linalg.norm(theirs[late]))
-    accuracy("instruments/pluck", "its loop by scipy.signal.lfilter", error, bound=-80.0)
+    accuracy("instruments/pluck", "its loop by scipy.signal.lfilter", error, bound=-120.0)
 
 
 @pytest.mark.parametrize("pitch", [28.0, 45.0, 64.0])
