@@ -63,6 +63,11 @@ class Delay(LinearBlock):
         Parameter("tone", 500.0, 18000.0, default=5000.0, unit="Hz", scale="log", description="low-pass of each echo"),
         Parameter("mix", 0.0, 1.0, default=0.25, description="0 dry, 1 echoes only"),
     )
+    presets: ClassVar = {
+        "slap": {"time": 110.0, "feedback": 0.0, "tone": 6000.0, "mix": 0.2},
+        "dotted": {"time": 375.0, "feedback": 0.4, "tone": 4000.0, "mix": 0.25},
+        "dub": {"time": 500.0, "feedback": 0.7, "tone": 1800.0, "mix": 0.35},
+    }
     probe: ClassVar[dict[str, float]] = {"time": 12.0, "mix": 0.5}
 
     def __init__(self, sample_rate: int = 44100, sync: str | None = None, tempo: float = 120.0) -> None:

@@ -79,6 +79,32 @@ class Reverb(LinearBlock):
         Parameter("pre_delay", 0.0, 200.0, default=12.0, unit="ms", description="before the reverberation begins"),
         Parameter("mix", 0.0, 1.0, default=0.2, description="0 dry, 1 reverberation only"),
     )
+    presets: ClassVar = {
+        "room": {
+            "decay_low": 0.6,
+            "decay_mid": 0.5,
+            "decay_high": 0.35,
+            "size": 0.4,
+            "pre_delay": 3.0,
+            "mix": 0.18,
+        },
+        "hall": {
+            "decay_low": 2.8,
+            "decay_mid": 2.3,
+            "decay_high": 1.1,
+            "size": 1.6,
+            "pre_delay": 25.0,
+            "mix": 0.25,
+        },
+        "plate": {
+            "decay_low": 1.4,
+            "decay_mid": 1.8,
+            "decay_high": 1.4,
+            "size": 0.5,
+            "pre_delay": 0.0,
+            "mix": 0.22,
+        },
+    }
     probe: ClassVar[dict[str, float]] = {"mix": 0.6}
     seconds: Tensor
     signs: Tensor
