@@ -19,6 +19,8 @@ from torch import Tensor
 
 SAMPLE_RATE = 44100
 THREADS = 2
+LONG = 1.5
+"""[s] A pass that takes longer is timed without one before it."""
 PATIENCE = 4.0
 """[s] of timed passes after which a slow contender is not repeated."""
 
@@ -85,16 +87,20 @@ class Report:
 
 
 def compare(contenders: Iterable[Contender], repeats: int) -> dict[str, Timing]:
-    """Time the contenders in turn, `repeats` rounds, after a pass of each that is not timed."""
+    """Time the contenders in turn, `repeats` rounds. Each timed pass follows one of its own that is not timed.
+
+    In a climb a pass follows another of its kind; here a contender would else begin with the caches full of the last
+    one's data and its threads asleep.
+    """
     entrants = list(contenders)
     taken: dict[str, list[float]] = {entrant.name: [] for entrant in entrants}
-    for entrant in entrants:
-        if entrant.most > 1:
-            entrant.run()
     for _ in range(repeats):
         for entrant in entrants:
             times = taken[entrant.name]
             if len(times) < entrant.most and (len(times) < 2 or sum(times) < PATIENCE):
+                gc.collect()
+                if entrant.most > 1 and (not times or times[-1] < LONG):
+                    entrant.run()
                 times.append(once(entrant.run))
     return {
         entrant.name: Timing(statistics.median(times), min(times), max(times), entrant.audio)
@@ -104,8 +110,7 @@ def compare(contenders: Iterable[Contender], repeats: int) -> dict[str, Timing]:
 
 
 def once(run: Callable[[], object]) -> float:
-    """Seconds of one pass, garbage collected before it."""
-    gc.collect()
+    """Seconds of one pass."""
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
