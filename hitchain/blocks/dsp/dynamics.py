@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad, softplus
 
 from hitchain.blocks.dsp.decibels import to_gain
 from hitchain.blocks.dsp.recursion import ballistics
@@ -41,6 +42,14 @@ def peak_level(audio: Tensor, floor: float = FLOOR) -> Tensor:
     for channel in range(1, audio.shape[1]):
         peak = torch.maximum(peak, audio[:, channel].abs())
     return torch.log(peak.clamp_min(10.0 ** (floor / 20.0))) * (20.0 / math.log(10.0))
+
+
+def fitted(key: Tensor | None, audio: Tensor) -> Tensor | None:
+    """Another track's audio with the batch and the length of ours, cut or followed by silence; None where none."""
+    if key is None:
+        return None
+    missing = audio.shape[-1] - key.shape[-1]
+    return pad(key, (0, missing)).expand(len(audio), -1, -1)
 
 
 def rms_level(audio: Tensor, milliseconds: Tensor, sample_rate: int, floor: float = -120.0) -> Tensor:
@@ -80,6 +89,21 @@ def overshoot(level: Tensor, threshold: Tensor, knee: Tensor) -> Tensor:
     bent = torch.minimum(into.clamp_min(0.0), knee)  # how far into the knee, at most all of it
     # the area under the slope, which climbs from 0 to 1 through the knee, plus all beyond the knee
     return bent * bent * (0.5 / knee.clamp_min(1e-12)) + (into - knee).clamp_min(0.0)
+
+
+def soft_overshoot(level: Tensor, threshold: Tensor, softness: float) -> Tensor:
+    """How far a level is above the threshold, by a bend without ends:
+
+        softness ln(1 + e^((level - threshold) / softness))
+
+    0.69 softness at the threshold, and ever less below, but never 0: a threshold above everything has a gradient too.
+
+    Args:
+        level: [dB], (batch, samples).
+        threshold: [dB], (batch,).
+        softness: [dB].
+    """
+    return softness * softplus((level - threshold.unsqueeze(-1)) / softness, threshold=40.0)
 
 
 def slope(ratio: Tensor) -> Tensor:
@@ -123,26 +147,29 @@ def compress(
     mix: Tensor,
     sample_rate: int,
     parallel: bool | None = None,
+    key: Tensor | None = None,
 ) -> Tensor:
     """A compressor, linked across channels:
 
         y = x (1 - mix + mix 10^((makeup - gain_reduction(peak_level(x), ...)) / 20))
 
     On CPU one compiled pass forward and one back, which works the detector and the curve out anew instead of keeping
-    them; elsewhere (`parallel`) the composition of the functions it is made of.
+    them; elsewhere (`parallel`), and with a key, the composition of the functions it is made of.
 
     Args:
         audio: (batch, channels, samples).
         threshold, knee, makeup: [dB]; ratio: >= 1; attack, release: time constants [ms]; mix: 0 to 1; each (batch,).
         parallel: by default wherever `audio` is not on CPU.
+        key: audio (batch, any channels, samples) whose level counts instead.
 
     Returns:
         (batch, channels, samples). Differentiable once, in all.
     """
     if audio.numel() == 0:
         return audio
-    if audio.device.type != "cpu" if parallel is None else parallel:
-        reduction = gain_reduction(peak_level(audio), threshold, ratio, knee, attack, release, sample_rate)
+    if key is not None or (audio.device.type != "cpu" if parallel is None else parallel):
+        level = peak_level(audio if key is None else key)
+        reduction = gain_reduction(level, threshold, ratio, knee, attack, release, sample_rate)
         gain = to_gain(makeup.unsqueeze(-1) - reduction)
         return audio * (1.0 + mix.unsqueeze(-1) * (gain - 1.0)).unsqueeze(1)
     rise, fall = time_coefficient(attack, sample_rate), time_coefficient(release, sample_rate)
