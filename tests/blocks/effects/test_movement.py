@@ -11,6 +11,7 @@ from hitchain.errors import UserError
 
 RATE = 44100
 MOVING = [
+    "effects/phaser",
     "effects/chorus",
     "effects/flanger",
     "effects/vibrato",
@@ -19,7 +20,14 @@ MOVING = [
     "effects/ring_modulator",
     "effects/frequency_shifter",
 ]
-SYNCED = ["effects/chorus", "effects/flanger", "effects/vibrato", "effects/tremolo", "effects/auto_pan"]
+SYNCED = [
+    "effects/phaser",
+    "effects/chorus",
+    "effects/flanger",
+    "effects/vibrato",
+    "effects/tremolo",
+    "effects/auto_pan",
+]
 
 
 @pytest.mark.parametrize("name", MOVING)
