@@ -17,9 +17,10 @@ HEAD = """# Benchmarks
 Printed by `make bench` (`python -m benchmarks --write docs/benchmarks.md`); do not edit. Ours and the peers' packages
 ran in turn in one process for each row, on the same input: medians of interleaved repeats, each after a pass of its own
 that is not timed. {threads} threads, 44.1 kHz, float32; forward and backward with gradients to every parameter and to
-the input unless the row says otherwise. "x" is seconds of sound, all batch items added up, for each second of computing;
-a ratio is ours / the peer's. The peers ran under the same setting as ours, `OMP_WAIT_POLICY=PASSIVE`, which `import hitchain`
-makes before PyTorch is loaded. (Spinning, the idle threads of PyTorch and Numba take the processor from each other.)
+the input unless the row says otherwise. "x" is seconds of sound, all batch items added up, for each second of
+computing; a ratio is ours / the peer's. The peers ran under the same setting as ours, `OMP_WAIT_POLICY=PASSIVE`, which
+`import hitchain` makes before PyTorch is loaded. (Spinning, the idle threads of PyTorch and Numba take the processor
+from each other.)
 
 Machine: {machine}. {versions}. The whole took {minutes:.1f} minutes.
 
