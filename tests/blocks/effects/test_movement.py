@@ -11,6 +11,7 @@ from hitchain.errors import UserError
 
 RATE = 44100
 MOVING = [
+    "effects/filter_sweep",
     "effects/phaser",
     "effects/chorus",
     "effects/flanger",
@@ -27,6 +28,7 @@ SYNCED = [
     "effects/vibrato",
     "effects/tremolo",
     "effects/auto_pan",
+    "effects/filter_sweep",
 ]
 
 
