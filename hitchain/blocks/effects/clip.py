@@ -37,7 +37,7 @@ class HardClip(Block):
         oversampling: how many times faster the clipper runs, from 1 up; by default what takes it to 160 kHz, at most 8.
     """
 
-    parameters: ClassVar[tuple[Parameter, ...]] = (_DRIVE, _THRESHOLD, _LEVEL, _MIX)  # type: ignore[assignment]
+    parameters: ClassVar[tuple[Parameter, ...]] = (_DRIVE, _THRESHOLD, _LEVEL, _MIX)
     probe: ClassVar[dict[str, float]] = {"threshold": -12.0, "mix": 0.7}
     presets: ClassVar = {
         "peaks only": {"drive": 0.0, "threshold": -9.0, "level": 3.0},

@@ -1,0 +1,74 @@
+"""Valve saturation: its equation at a high rate, aliasing, loudness, harmonics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import scipy.signal
+import torch
+from torch import Tensor
+
+from hitchain import blocks
+
+RATE, FACTOR = 44100, 32
+Accuracy = Callable[..., None]
+
+
+def process(audio: Tensor, **values: float) -> Tensor:
+    block = blocks.create("mastering/tube_saturation", sample_rate=RATE)
+    settings = block.defaults(1, audio.dtype)
+    for key, value in values.items():
+        settings[key] = torch.full((1,), value, dtype=audio.dtype)
+    return block(audio, settings)
+
+
+def sine(frequency: float, samples: int, level: float = 1.0) -> Tensor:
+    time = torch.arange(samples, dtype=torch.float64) / RATE
+    return (level * torch.sin(2 * math.pi * frequency * time))[None, None]
+
+
+def triode(u: np.ndarray, bias: float) -> np.ndarray:
+    def curve(level: np.ndarray) -> np.ndarray:
+        return level / np.sqrt(1.0 + np.where(level >= 0, level / 0.8, level / 1.2) ** 2)
+
+    return curve(u + bias) - curve(np.full_like(u, bias))
+
+
+def test_is_its_equation_at_a_high_rate(accuracy: Accuracy) -> None:
+    samples, bias = 16384, 0.4
+    audio = (sine(220.0, samples, 0.3) + sine(700.0, samples, 0.2)) * torch.from_numpy(
+        scipy.signal.windows.tukey(samples, 0.5)
+    )
+    high = scipy.signal.resample(audio[0, 0].numpy(), samples * FACTOR)
+
+    def blocked(signal: np.ndarray) -> np.ndarray:
+        return scipy.signal.lfilter(*scipy.signal.butter(1, 5.0, "high", fs=RATE * FACTOR), signal)
+
+    level = blocked(triode(2.0 * high, bias))
+    expected = scipy.signal.resample(blocked(-triode(-level, bias)), samples)
+    output = process(audio, drive=20 * math.log10(2.0), bias=bias, weight=0.0, mix=1.0)[0, 0].numpy()
+    expected *= output @ expected / (expected @ expected)  # how the level is made up is tested below
+    error = 20 * np.log10(np.linalg.norm(output - expected) / np.linalg.norm(expected))
+    # what first-order antialiasing leaves at four times the rate
+    accuracy("mastering/tube_saturation", "its equation at 32 times the rate", error, bound=-70.0)
+
+
+def test_aliasing(accuracy: Accuracy) -> None:
+    output = process(sine(4997.0, RATE), drive=18.0, mix=1.0)[0, 0, RATE // 4 : -4410].numpy()
+    energy = np.abs(np.fft.rfft(output * np.kaiser(len(output), 20.0))) ** 2
+    hertz = np.arange(len(energy)) * RATE / len(output)
+    order = np.round(hertz / 4997.0)
+    on = (np.abs(hertz - order * 4997.0) < 15.0) & (order > 0)
+    level = 10 * np.log10(energy[~on & (hertz > 20)].sum() / energy[on].sum())
+    accuracy("mastering/tube_saturation", "aliasing, 5 kHz sine at full drive", level, bound=-60.0)
+
+
+def test_noise_keeps_its_level_at_any_drive_and_weight() -> None:
+    noise = torch.from_numpy(0.2 * np.random.default_rng(0).standard_normal(RATE))[None, None]
+    for drive in (-6.0, 6.0, 18.0):
+        assert 0.85 < float(process(noise, drive=drive, mix=1.0).std() / noise.std()) < 1.15
+    faint = 1e-4 * noise
+    lifted, flat = (process(faint, weight=weight, drive=-6.0) for weight in (6.0, 0.0))
+    assert float((lifted - flat).std() / flat.std()) < 1e-3
