@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -81,6 +82,13 @@ class Tube(Block):
         Parameter("sag", 0.0, 1.0, default=0.4, description="how far loud playing pulls the supply down"),
         Parameter("level", -24.0, 12.0, default=0.0, unit="dB", description="output level"),
     )
+    presets: ClassVar = {
+        "clean": {"drive": 6.0, "bias": 0.2, "treble": 0.6, "master": 0.0, "sag": 0.2},
+        "crunch": {"drive": 28.0, "tight": 80.0, "middle": 0.6, "presence": 0.4, "master": 8.0},
+        "high gain": {
+            "drive": 50.0, "tight": 160.0, "bias": 0.4, "middle": 0.35, "presence": 0.5, "master": 6.0, "sag": 0.3,
+        },
+    }  # fmt: skip
 
     def __init__(self, sample_rate: int = 44100, oversampling: int | None = None) -> None:
         super().__init__(sample_rate)
