@@ -11,6 +11,7 @@ from hitchain.errors import UserError
 
 RATE = 44100
 MOVING = [
+    "effects/rotary",
     "effects/filter_sweep",
     "effects/phaser",
     "effects/chorus",
