@@ -19,6 +19,7 @@ from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
 from hitchain.chain.chain import STAGES, Bus, Song, Stage, Track
 from hitchain.chain.patch import Patch
+from hitchain.devices import usable_device
 from hitchain.errors import UserError, nearest
 
 DEMO = Path(__file__).resolve().parent.parent / "data" / "demo"
@@ -90,7 +91,7 @@ def build(config: Mapping[str, Any]) -> Song:
     )
     if config.get("patch"):
         built.start = patches.load(config["patch"], blocks, built.start)
-    return _move(built, _device(config))
+    return _move(built, usable_device(str(config.get("device", "cpu"))))
 
 
 def _move(song: Song, device: torch.device) -> Song:
@@ -302,12 +303,3 @@ def _seed(config: Mapping[str, Any]) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise UserError(f"seed={seed!r} should be a whole number from 0 to {2**31 - 1}.")
     return seed
-
-
-def _device(config: Mapping[str, Any]) -> torch.device:
-    name = str(config.get("device", "cpu"))
-    if name not in ("cpu", "cuda") and not name.startswith("cuda:"):
-        raise UserError(f"device={name}: {nearest(name, ['cpu', 'cuda'])}")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"device={name}: no CUDA device is available here; use device=cpu.")
-    return torch.device(name)

@@ -55,7 +55,8 @@ def rate(files: Sequence[str | Path], config: Mapping[str, Any] | None = None) -
     Raises:
         UserError: no file is given, one cannot be read or is too short, or a key is unknown.
     """
-    from hitchain.rater.rater import SHIPPED, load, usable_device
+    from hitchain.devices import usable_device
+    from hitchain.rater.rater import SHIPPED, load
 
     config = dict(config or {})
     for key in config:

@@ -144,16 +144,6 @@ def _from_files(paths: Sequence[Path], names: Sequence[str]) -> Rater:
     return rater.eval().requires_grad_(False)
 
 
-def usable_device(name: str) -> torch.device:
-    """The device of that name ("cpu", "cuda", "cuda:1"). Raises `UserError` where this machine has none."""
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise UserError(f"device {name!r} cannot be used here; give device=cpu.") from error
-    return device
-
-
 def _check_audio(audio: Tensor, sample_rate: int) -> None:
     if not isinstance(sample_rate, int) or not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
         raise UserError(f"a rater hears {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz, not {sample_rate!r}.")

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hitchain.devices import usable_device
 from hitchain.errors import UserError, nearest
 from hitchain.files import read_json, write_json, write_text
 from hitchain.progress import Progress
@@ -28,7 +29,6 @@ from hitchain.rater.augment import AugmentSettings
 from hitchain.rater.dataset import TRAINING_RATE, Song, inspect, steady_crops, training_crop
 from hitchain.rater.frontend import FrontEnd, FrontEndSettings
 from hitchain.rater.manifest import Skipped, read_manifest, split_by_artist
-from hitchain.rater.rater import usable_device
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULT = "result.json"
