@@ -22,7 +22,10 @@ usage: hitchain COMMAND [key=value ...]
   rate        rate sound files:  hitchain rate song.wav other.mp3
   train       train a rater on your own songs:  hitchain train rater.manifest=songs.csv
   meter       loudness, range, peaks, image and spectrum of sound files:  hitchain meter song.wav
+  train-instrument  learn an instrument from recordings:  hitchain train-instrument audio=FOLDER
+  resynth     play a recording on a learnt instrument:  hitchain resynth input=voice.wav instrument=trumpet
   blocks      list every block, or one with its parameters:  hitchain blocks effects/compressor
+  export      a run for other programs:  hitchain export RUN_FOLDER format=reaper
   report      write report.html again:  hitchain report RUN_FOLDER
 
 Settings are Hydra overrides:
@@ -52,12 +55,19 @@ COMMANDS = {
     "optimize": Command("hitchain.chain.commands:optimize"),
     "render": Command("hitchain.chain.commands:render"),
     "train": Command("hitchain.chain.commands:train"),
+    "train-instrument": Command("hitchain.chain.instruments:train_instrument"),
+    "resynth": Command("hitchain.chain.instruments:resynth"),
     "rate": Command(
         "hitchain.rater.commands:rate_words",
         "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",
     ),
     "blocks": Command("hitchain.blocks.document:show", "hitchain blocks [STAGE/NAME ...]"),
     "meter": Command("hitchain.chain.meter:meter", "hitchain meter FILE ... [json=FILE]"),
+    "export": Command(
+        "hitchain.chain.export:export",
+        "hitchain export RUN_FOLDER format=pedalboard|reaper|dawproject|sfz|nam-ir [track=NAME] [stages=last|all] "
+        "[out=FOLDER]",
+    ),
     "report": Command("hitchain.chain.report:show", "hitchain report RUN_FOLDER"),
 }
 

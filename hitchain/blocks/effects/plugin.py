@@ -61,6 +61,7 @@ class Plugin(Block):
             raise UserError("effects/plugin: give plugin=NAME_OR_PATH, for example plugin=Chorus.")
         if probes < 1 or not 0.0 < step <= 0.25:
             raise UserError("effects/plugin: probes should be 1 or more, step above 0 and up to 0.25.")
+        self.plugin = plugin
         self.host = hosting.open_plugin(plugin, sample_rate)
         self.probes, self.step = probes, step
         self.knobs = self.host.parameters
