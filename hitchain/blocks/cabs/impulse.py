@@ -6,6 +6,7 @@ import math
 import os
 from importlib import resources
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -51,6 +52,11 @@ class Impulse(LinearBlock):
         Parameter("mix", 0.0, 1.0, default=1.0, description="0 without the cabinet, 1 through it"),
         Parameter("level", -24.0, 12.0, default=0.0, unit="dB", description="output level"),
     )
+    presets: ClassVar = {
+        "as recorded": {},
+        "tight": {"low_cut": 100.0, "high_cut": 7000.0},
+        "dark": {"high_cut": 3500.0},
+    }
 
     def __init__(self, sample_rate: int = 44100, file: str = "closed_4x12") -> None:
         super().__init__(sample_rate)

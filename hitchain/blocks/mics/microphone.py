@@ -71,6 +71,12 @@ class Microphone(LinearBlock):
         Parameter("decay", 0.1, _LONGEST_DECAY, default=0.3, unit="s", scale="log", description="of the room"),
     )
 
+    presets: ClassVar = {
+        "close": {"type": "dynamic", "distance": 8.0, "angle": 15.0, "floor": 0.1, "room": 0.02},
+        "room": {"pattern": 0.2, "distance": 150.0, "angle": 0.0, "floor": 0.4, "room": 0.25, "decay": 0.5},
+        "vintage": {"type": "ribbon", "pattern": 1.0, "distance": 40.0, "floor": 0.3, "room": 0.08},
+    }
+
     def __init__(self, sample_rate: int = 44100) -> None:
         super().__init__(sample_rate)
         samples = round(1.5 * _LONGEST_DECAY * sample_rate)

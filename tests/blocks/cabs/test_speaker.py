@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -122,3 +123,21 @@ def test_session_rates_agree_where_they_overlap(rate: int) -> None:
 def test_an_unknown_order_is_refused() -> None:
     with pytest.raises(UserError, match="2, 4, 6"):
         Speaker(RATE, order=3)
+
+
+@pytest.mark.parametrize("count", [1.0, 2.0, 4.0, 8.0, 2.5])
+def test_several_drivers_by_their_geometry(count: float, accuracy: Callable[..., None]) -> None:
+    """Each further driver by Pythagoras, in its own sum."""
+    spacing, size = 30.0, 12.0
+    total = np.ones_like(HERTZ, dtype=complex)
+    for index in range(1, 8):
+        share = min(max(count - index, 0.0), 1.0)
+        across = 0.01 * spacing * math.hypot(index % 2, index // 2)
+        path = math.hypot(0.5, across)
+        wide = 2 * math.pi * HERTZ / 343.0 * (0.5 * size * 0.0254) * across / path
+        total += share * 0.5 / path * np.exp(-2j * np.pi * HERTZ * (path - 0.5) / 343.0) / (1 + wide**2 / 8)
+    found = response(count=count, spacing=spacing, size=size)[40:15_000] / response(size=size)[40:15_000]
+    ratio = found / total[40:15_000]
+    error = 20 * math.log10(np.abs(ratio / ratio[100] - 1).max() + 1e-15)
+    accuracy("cabs/speaker", f"geometry of {count:g} drivers", error, bound=-100.0)
+    assert pink_level(response(count=count)) == pytest.approx(0.0, abs=0.5)
