@@ -14,7 +14,7 @@ from torch import Tensor
 from hitchain.blocks import registry
 from hitchain.blocks.block import Block
 from hitchain.blocks.nesting import make
-from hitchain.blocks.notes.midi import Part, Score, read_midi, select
+from hitchain.blocks.notes.midi import Part, Score, read_midi, select, select_controllers
 from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
 from hitchain.chain.chain import STAGES, Bus, Song, Stage, Track
@@ -131,7 +131,8 @@ def _layout(name: str, prefix: str, track: Mapping[str, Any]) -> _Layout:
     number = source.get("part")
     notes = select(score.parts, number, drums=drums)
     played = next((item for item in score.parts if item.notes is notes), None)
-    part = Part(name, notes, is_drums=drums) if played is None else replace(played, name=name)
+    together = Part(name, notes, is_drums=drums, controllers=select_controllers(score.parts, drums))
+    part = together if played is None else replace(played, name=name)
     return _Layout(name, prefix, track, score, part)
 
 

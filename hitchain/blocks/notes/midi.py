@@ -13,7 +13,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,8 @@ MOST_NOTES = 100_000
 MOST_PARTS = 256
 MOST_CONTROLS = 2_000_000
 """Program and pedal events, counted once for every track they act on."""
+MOST_LANES = 500_000
+"""Events of controllers, counted once for every track they act on."""
 LONGEST = 3600.0
 """[s] The longest song that is read."""
 LONGEST_HELD = 30.0
@@ -56,7 +58,8 @@ class Part:
         notes: a batch of one; its length is that of the whole song.
         channel: 0 to 15; 9 is the drums. None lets `write_midi` choose.
         program: General MIDI program, 0 to 127.
-        controllers: automation, by the number of the MIDI controller: (points, 2) of time [s] and value 0 to 1.
+        controllers: automation, by the number of the MIDI controller: float64 (events, 2) of time [s], rising, and
+            value 0 to 1.
     """
 
     name: str
@@ -83,7 +86,8 @@ def read_midi(path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) 
     There is one part for each track, channel and program that has notes. Notes of the same pitch end in the order in
     which they began; a note-on of velocity 0 ends a note. While the sustain pedal is down (controller 64 at 64 or
     more), notes go on until it is lifted or their pitch is struck again. Program and pedal events act on the notes of
-    their own track; those of a track without notes on their channel act on it in every track of the same port.
+    their own track; those of a track without notes on their channel act on it in every track of the same port. So do
+    all other controllers (0 to 119), which become the parts' automation lanes.
 
     Raises:
         UserError: the file is missing, empty, truncated, no MIDI, of type 2, too large, without notes, longer than an
@@ -96,6 +100,7 @@ def read_midi(path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) 
     keys = _struck(source, contents.tracks)
     for key in keys:
         key.time(tempo_map, ticks_per_beat)
+    lanes = _lanes(source, contents.tracks, tempo_map, ticks_per_beat)
     length = max(key.onset + key.duration for key in keys)
     if length > LONGEST:
         raise UserError(
@@ -103,7 +108,7 @@ def read_midi(path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) 
             f"minute); at most {LONGEST / 60:.0f} minutes can be read."
         )
     names = [_track_name(track) for track in contents.tracks]
-    return Score(_parts(keys, names, contents.format, length, dtype), tempo_map, _title(contents, names), length)
+    return Score(_parts(keys, names, contents.format, length, dtype, lanes), tempo_map, _title(contents, names), length)
 
 
 def select(parts: Sequence[Part], part: str | int | None = None, drums: bool | None = None) -> Notes:
@@ -127,6 +132,16 @@ def select(parts: Sequence[Part], part: str | int | None = None, drums: bool | N
     return merged.select(torch.argsort(merged.onset[0], stable=True))
 
 
+def select_controllers(parts: Sequence[Part], drums: bool = False) -> dict[int, Tensor]:
+    """The automation lanes of the parts that `select` takes together: of each controller, the first part's that has
+    it."""
+    lanes: dict[int, Tensor] = {}
+    for part in parts:
+        if part.is_drums == drums:
+            lanes = {**part.controllers, **lanes}
+    return lanes
+
+
 def write_midi(
     path: str | os.PathLike[str],
     parts: Sequence[Part],
@@ -138,6 +153,7 @@ def write_midi(
 
     Onsets and ends are within 1 ms of the notes (also where the tempo is slow: the resolution follows). Pitches are
     rounded to semitones and velocities to 1..127, onsets before 0 become 0; notes with a mask below 0.5 are left out.
+    Controllers are written as they are, in steps of 1/127, but the sustain pedal, whose notes are held already.
     Where notes of one pitch overlap in a part, MIDI lets the first to begin be the first to end.
 
     Args:
@@ -257,12 +273,8 @@ class _Key:
 def _struck(source: Path, tracks: list[list[smf.Event]]) -> list[_Key]:
     """Every key struck in any track, with its end."""
     ports = [_port(track) for track in tracks]
-    own = [{event.channel for event in track if _is_note(event)} for track in tracks]
-    conducting: dict[tuple[int, int], list[smf.Event]] = defaultdict(list)
-    for port, used, track in zip(ports, own, tracks, strict=True):
-        for event in track:
-            if _is_control(event) and event.channel not in used:
-                conducting[port, event.channel].append(event)
+    own = [_channels_played(track) for track in tracks]
+    conducting = _conducting(tracks, _is_control)
     controls = sum(len(conducting[port, channel]) for port, used in zip(ports, own, strict=True) for channel in used)
     if controls > MOST_CONTROLS:
         raise UserError(
@@ -281,10 +293,61 @@ def _struck(source: Path, tracks: list[list[smf.Event]]) -> list[_Key]:
     return keys
 
 
+def _channels_played(track: list[smf.Event]) -> set[int]:
+    return {event.channel for event in track if _is_note(event)}
+
+
+def _conducting(
+    tracks: list[list[smf.Event]], chosen: Callable[[smf.Event], bool]
+) -> dict[tuple[int, int], list[smf.Event]]:
+    """The events of tracks that have no notes on their channel, by port and channel, whose every track they act on."""
+    found: dict[tuple[int, int], list[smf.Event]] = defaultdict(list)
+    for track in tracks:
+        port, played = _port(track), _channels_played(track)
+        for event in track:
+            if event.kind < smf.EXCLUSIVE and event.channel not in played and chosen(event):
+                found[port, event.channel].append(event)
+    return found
+
+
 def _is_control(event: smf.Event) -> bool:
     """A program change, or a controller that this reader heeds."""
     heeded = (_SUSTAIN, _RESET, *_SILENCERS)
     return event.kind == smf.PROGRAM or (event.kind == smf.CONTROL and event.data[0] in heeded)
+
+
+def _is_lane(event: smf.Event) -> bool:
+    """A controller that may automate; those above are messages about the channel."""
+    return event.kind == smf.CONTROL and event.data[0] < 120
+
+
+def _lanes(
+    source: Path, tracks: list[list[smf.Event]], tempo_map: TempoMap, ticks_per_beat: float
+) -> dict[tuple[int, int], dict[int, Tensor]]:
+    """The controllers that act on each track and channel with notes: {(track, channel): {number: lane}}."""
+    conducting = _conducting(tracks, _is_lane)
+    acting: dict[tuple[int, int], list[smf.Event]] = {}
+    for number, track in enumerate(tracks):
+        port = _port(track)
+        for channel in _channels_played(track):
+            acting[number, channel] = list(conducting[port, channel])
+        for event in filter(_is_lane, track):
+            if (number, event.channel) in acting:
+                acting[number, event.channel].append(event)
+    count = sum(map(len, acting.values()))
+    if count > MOST_LANES:
+        raise UserError(f"MIDI file {source} has {count} controller events to obey; at most {MOST_LANES} can be read.")
+    found: dict[tuple[int, int], dict[int, Tensor]] = {}
+    for place, events in acting.items():
+        by_number: dict[int, dict[float, float]] = defaultdict(dict)
+        for event in sorted(events, key=lambda event: event.tick):
+            moment = tempo_map.seconds(event.tick / ticks_per_beat)
+            by_number[event.data[0]][moment] = event.data[1] / 127.0  # the last of those at one moment
+        found[place] = {
+            controller: torch.tensor(list(lane.items()), dtype=torch.float64)
+            for controller, lane in sorted(by_number.items())
+        }
+    return found
 
 
 class _Keyboard:
@@ -371,7 +434,14 @@ def _title(contents: smf.File, names: list[str]) -> str:
     return names[0]
 
 
-def _parts(keys: list[_Key], names: list[str], kind: int, length: float, dtype: torch.dtype) -> list[Part]:
+def _parts(
+    keys: list[_Key],
+    names: list[str],
+    kind: int,
+    length: float,
+    dtype: torch.dtype,
+    lanes: Mapping[tuple[int, int], Mapping[int, Tensor]],
+) -> list[Part]:
     groups: dict[tuple[int, int, int], list[_Key]] = defaultdict(list)
     for key in keys:
         groups[key.track, key.channel, 0 if key.channel == DRUM_CHANNEL else key.program].append(key)
@@ -383,7 +453,7 @@ def _parts(keys: list[_Key], names: list[str], kind: int, length: float, dtype: 
         given = names[track] if kind == 1 and players[track] == 1 else ""
         name = _unique(_slug(given) or ("drums" if is_drums else _slug(PROGRAMS[program])), taken)
         notes = _notes(sorted(group, key=lambda key: (key.onset, key.pitch)), length + RINGING, dtype)
-        parts.append(Part(name, notes, channel, program, is_drums))
+        parts.append(Part(name, notes, channel, program, is_drums, lanes.get((track, channel), {})))
     return parts
 
 
@@ -490,8 +560,24 @@ def _messages(part: Part, channel: int, tempo_map: TempoMap, resolution: int, it
         mido.MetaMessage("track_name", name=part.name),
         mido.Message("program_change", channel=channel, program=part.program),
     ]
+    timed = [(tick, 1 + on, pitch, velocity * on) for tick, on, pitch, velocity in events]
+    timed += _control_changes(part, tempo_map, resolution)
     now = 0
-    for tick, on, pitch, velocity in sorted(events):
-        messages.append(mido.Message("note_on", channel=channel, note=pitch, velocity=velocity * on, time=tick - now))
+    for tick, kind, number, value in sorted(timed):
+        if kind == 0:
+            message = mido.Message("control_change", channel=channel, control=number, value=value, time=tick - now)
+        else:
+            message = mido.Message("note_on", channel=channel, note=number, velocity=value, time=tick - now)
+        messages.append(message)
         now = tick
     return messages
+
+
+def _control_changes(part: Part, tempo_map: TempoMap, resolution: int) -> list[tuple[int, int, int, int]]:
+    """The part's lanes as (tick, 0, controller, value): before the notes of their moment."""
+    return [
+        (round(tempo_map.beat(max(time, 0.0)) * resolution), 0, number, min(max(round(value * 127.0), 0), 127))
+        for number, lane in part.controllers.items()
+        if number != _SUSTAIN
+        for time, value in lane.detach().double().tolist()
+    ]

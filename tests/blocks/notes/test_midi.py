@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hitchain.blocks import Notes
-from hitchain.blocks.notes.midi import Part, Score, read_midi, select, write_midi
+from hitchain.blocks.notes.midi import Part, Score, read_midi, select, select_controllers, write_midi
 from hitchain.blocks.notes.tempo import TempoMap
 from hitchain.errors import UserError
 
@@ -347,3 +347,48 @@ def test_tempo_map_there_and_back() -> None:
     assert TempoMap.of(132.0).tempo == pytest.approx(132.0)
     with pytest.raises(ValueError, match="rising from 0"):
         TempoMap((0.0, 2.0, 2.0), (0.5, 1.0, 0.25))
+
+
+def test_controllers_become_lanes_in_seconds(tmp_path: Path) -> None:
+    """Those of the part's own track and channel, and those of a track without notes; the tempo map gives the time."""
+    conductor = [b"\x00\xff\x51\x03\x07\xa1\x20", b"\x83\x60\xb0\x01\x40", b"\x00\xff\x2f\x00"]  # 500 ms; CC 1 at 480
+    player = [
+        b"\x00\xb0\x0b\x7f",
+        b"\x00\x90\x3c\x64",
+        b"\x87\x40\xb0\x0b\x00",
+        b"\x00\x80\x3c\x00",
+        b"\x00\xff\x2f\x00",
+    ]
+    chunks = [b"".join(events) for events in (conductor, player)]
+    data = b"MThd\x00\x00\x00\x06\x00\x01\x00\x02\x01\xe0"
+    data += b"".join(b"MTrk" + len(chunk).to_bytes(4, "big") + chunk for chunk in chunks)
+    path = tmp_path / "lanes.mid"
+    path.write_bytes(data)
+    lanes = read_midi(path).parts[0].controllers
+    assert sorted(lanes) == [1, 11]
+    torch.testing.assert_close(lanes[1], torch.tensor([[0.5, 64 / 127]], dtype=torch.float64))
+    torch.testing.assert_close(lanes[11], torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64))
+
+
+def test_controllers_are_written_and_read_again(tmp_path: Path) -> None:
+    lane = torch.tensor([[0.0, 0.0], [0.25, 100 / 127], [1.5, 1.0]], dtype=torch.float64)
+    pedal = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    notes = Notes.of([0.0, 1.0], [0.5, 0.5], [60.0, 62.0])
+    path = tmp_path / "lanes.mid"
+    write_midi(path, [Part("a", notes, controllers={74: lane, 64: pedal}), Part("b", notes)])
+    parts = read_midi(path).parts
+    assert sorted(parts[0].controllers) == [74]  # the pedal's notes are held as they are
+    torch.testing.assert_close(parts[0].controllers[74], lane, rtol=0, atol=1e-3)
+    assert not parts[1].controllers
+    torch.testing.assert_close(parts[0].notes.duration, notes.duration, rtol=0, atol=2e-3)
+    assert sorted(select_controllers(parts)) == [74]
+    assert not select_controllers(parts, drums=True)
+
+
+def test_too_many_controllers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hitchain.blocks.notes.midi.MOST_LANES", 2)
+    lane = torch.tensor([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]])
+    path = tmp_path / "lanes.mid"
+    write_midi(path, [Part("a", Notes.of([0.0], [1.0], [60.0]), controllers={1: lane})])
+    with pytest.raises(UserError, match="3 controller events"):
+        read_midi(path)
