@@ -49,3 +49,29 @@ def test_the_gradient_reaches_a_send(studio: Song) -> None:
 def test_mistakes_are_told(override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Song.load("studio", overrides=[*SHORT, override])
+
+
+def test_a_sidechain_ducks_the_lead_under_the_drums() -> None:
+    """Not its own level but theirs counts: within a hit the lead falls by over 12 dB, between hits it comes back."""
+    knobs = ["threshold=-40", "ratio=10", "attack=1", "release=40", "sidechain=drums"]
+    overrides = ["effects@lead=compressor", *(f"lead.effects.compressor.{knob}" for knob in knobs)]
+    stems = Song.load("demo", overrides=[*SHORT, *overrides]).render()
+    before, after, drums = (_level(stems[stage]) for stage in ("lead/instrument", "lead/effects", "drums/fader"))
+    gain, sounding = after - before, before > -50.0
+    loud, faint = sounding & (drums > -26.0), sounding & (drums < -45.0)
+    assert int(loud.sum()) > 5
+    assert int(faint.sum()) > 5
+    assert float(gain[loud].mean()) < -12.0
+    assert float(gain[faint].mean()) > -6.0
+
+
+def _level(audio: torch.Tensor) -> torch.Tensor:
+    """RMS [dB] of each hundredth of a second."""
+    blocks = audio[0].mean(dim=0)
+    blocks = blocks[: len(blocks) // 441 * 441].view(-1, 441)
+    return 10 * torch.log10(blocks.square().mean(dim=1) + 1e-12)
+
+
+def test_a_misspelt_sidechain_names_the_nearest_track() -> None:
+    with pytest.raises(UserError, match=r"no such track; did you mean 'drums'"):
+        Song.load("demo", overrides=[*SHORT, "lead.effects.compressor.sidechain=drum"])

@@ -47,6 +47,26 @@ class ParametricEq(LinearBlock):
         _frequency("high_shelf", 1000.0, 20000.0, default=8000.0),
         _gain("high_shelf"),
     )
+    presets: ClassVar = {
+        "vocal": {
+            "low_shelf_gain": -6.0,
+            "peak2_frequency": 350.0,
+            "peak2_gain": -2.5,
+            "peak4_frequency": 4000.0,
+            "peak4_gain": 2.5,
+            "high_shelf_frequency": 10000.0,
+            "high_shelf_gain": 3.0,
+        },
+        "kick": {
+            "low_shelf_frequency": 70.0,
+            "low_shelf_gain": 4.0,
+            "peak2_frequency": 350.0,
+            "peak2_gain": -6.0,
+            "peak4_frequency": 3500.0,
+            "peak4_gain": 4.0,
+        },
+        "room for the voice": {"peak3_frequency": 2500.0, "peak3_gain": -3.0, "peak3_q": 0.7},
+    }
     probe: ClassVar[dict[str, float]] = {  # at 0 dB a band is a wire, whatever its frequency and Q
         "low_shelf_gain": 6.0,
         "high_shelf_gain": -6.0,

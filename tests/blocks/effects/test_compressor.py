@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from hitchain.blocks.dsp import dynamics
 from hitchain.blocks.effects.compressor import Compressor
+from hitchain.blocks.parameter import SIDECHAIN
 
+Accuracy = Callable[..., None]
 RATE = 44100
 
 
@@ -50,6 +53,17 @@ def test_compressor_is_the_sample_loop_within_90_db(seed: int, channels: int, ra
         output = Compressor(rate)(torch.tensor(audio[None], dtype=dtype), settings)[0].numpy()
         expected = loop(audio, knobs, rate)
         assert np.abs(output - expected).max() < 10 ** (-90 / 20) * np.abs(expected).max()
+
+
+def test_a_loud_bar_is_the_sample_loop(accuracy: Accuracy) -> None:
+    """-90 dB in float32: the rounding of the samples is -144 dB, that of the level and the exponential 40 dB more."""
+    random = np.random.default_rng(0)
+    audio = (np.repeat(10 ** (random.uniform(-50, 0, 8) / 20), 500) * random.uniform(-1, 1, (2, 4000))).astype("f4")
+    knobs = {knob.name: knob.default for knob in Compressor.parameters} | {"threshold": -30.0, "mix": 0.8}
+    output = Compressor()(torch.tensor(audio[None]), {key: torch.tensor([value]) for key, value in knobs.items()})
+    expected = loop(audio.astype("f8"), knobs, RATE)
+    error = 20 * np.log10(np.abs(output[0].numpy() - expected).max() / np.abs(expected).max())
+    accuracy("effects/compressor", "a loop over samples", error, bound=-90.0)
 
 
 def tone(level: float, seconds: float = 1.0) -> torch.Tensor:
@@ -137,3 +151,17 @@ def test_compiled_and_composed_are_the_same(channels: int, attack: float) -> Non
     torch.testing.assert_close(compiled, composed, rtol=1e-12, atol=1e-12)
     for one, other in zip(compiled_gradients, composed_gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12 * float(other.abs().max()))
+
+
+def test_a_sidechain_is_the_level_that_counts() -> None:
+    """Of a track that is shorter, mono and one for all candidates; against the compressor's own reduction of it."""
+    block = Compressor()
+    settings = {name: value.repeat(2) for name, value in settings_of(threshold=-30.0, makeup=3.0).items()}
+    audio = 0.1 * torch.randn(2, 2, 3000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    other = tone(-3.0, 2000 / RATE)
+    output = block(audio, {**settings, SIDECHAIN: other})
+    padded = torch.nn.functional.pad(other, (0, 1000)).expand(2, -1, -1)
+    reduction = block.reduction(padded, settings)
+    torch.testing.assert_close(output, audio * 10 ** ((3.0 - reduction) / 20).unsqueeze(1))
+    assert float(reduction[0, 1999]) > 10.0
+    assert float(reduction[0, 2999]) < float(reduction[0, 1999])
