@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from hitchain.blocks.block import Block
-from hitchain.blocks.parameter import Settings
+from hitchain.blocks.parameter import START, Settings
 from hitchain.blocks.row import run_block
 from hitchain.chain.build import load
-from hitchain.chain.chain import STAGES, Song, Track, Window, _at
+from hitchain.chain.chain import STAGES, Song, Track, Window
 from hitchain.errors import UserError, nearest
 
 
@@ -71,13 +71,13 @@ class Session:
         return [*clips, Clip("master (reference)", self.folder / "master.wav", muted=True)]
 
     def passages(self) -> Iterator[Passage]:
-        """Every block of every line that is meant, then of mastering, with the audio before and after it."""
+        """Every block of every line that is meant, then, where all are, of mastering, with the audio before and after."""
         with torch.no_grad():
             yield from self._passages()
 
     def _passages(self) -> Iterator[Passage]:
         song, window = self.song, Window(0.0, self.song.length)
-        patch = _at(song.start, window)
+        patch = song.start.tell("", {START: torch.tensor(window.start, dtype=torch.float64)})
         mix, heard = torch.zeros(1, 2, round(song.length * song.sample_rate)), dict[str, Tensor]()
         for track in song.order:
             told = track.tell(patch, window, heard)
@@ -90,6 +90,8 @@ class Session:
                         yield Passage(track.name, path, block, settings, audio, after)
                     audio = after
             mix, heard[track.name] = mix + audio, audio
+        if len(self.tracks) < len(song.tracks):
+            return
         for path, block in song.mastering.members:
             after = run_block(block, mix, patch.of(path))
             yield Passage("mastering", path, block, patch.of(path), mix, after)
