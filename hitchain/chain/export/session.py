@@ -71,7 +71,7 @@ class Session:
         return [*clips, Clip("master (reference)", self.folder / "master.wav", muted=True)]
 
     def passages(self) -> Iterator[Passage]:
-        """Every block of every line that is meant, with the audio before and after it; then mastering, where all are."""
+        """Every block of every line that is meant, with the audio before and after; then mastering, where all are."""
         with torch.no_grad():
             yield from self._passages()
 
