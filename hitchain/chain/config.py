@@ -31,6 +31,8 @@ TRACK_GROUPS = ("notes", "instrument", "effects", "amp", "cab", "mic")
 TRACK_KEYS = (*TRACK_GROUPS, "fader", "sends")
 ROWS = ("effects", "mastering", "sends")
 """Stages that hold several blocks, by a name each."""
+WITHOUT_GROUPS = ("train-instrument", "resynth")
+"""Commands whose every key is a value: `instrument=trumpet` chooses no config of the group `instrument` there."""
 FROM_THE_SONG = ("tempo", "drums", "controllers")
 """Options that a block's constructor is given by the song, not by its config."""
 
@@ -43,8 +45,9 @@ def compose(command: str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         UserError: an unknown group, choice or key, a value of a wrong type, or a malformed override.
     """
-    prepared = prepare(command, overrides)
-    composed = _compose(command, prepared)
+    values = _values_named_like_groups(command, overrides)
+    prepared = prepare(command, [item for item in overrides if item not in values])
+    composed = {**_compose(command, prepared), **dict(values.values())}
     check(composed, _compose(command, [item for item in prepared if not _is_value(item)]))
     return composed
 
@@ -54,6 +57,8 @@ def prepare(command: str, overrides: Sequence[str]) -> list[str]:
 
     Naming a stage without a track (`instrument=subtractive`, `notes.file=tune.mid`) means the one-track song.
     """
+    if command in WITHOUT_GROUPS:
+        return [_as_value(item) for item in overrides]
     register_plugins()
     names = [item.partition("=")[0] for item in overrides]
     chosen = [item.partition("=")[2] for item in overrides if item.startswith("song=")]
@@ -63,6 +68,24 @@ def prepare(command: str, overrides: Sequence[str]) -> list[str]:
         chosen = ["solo"]
     tracks = [track for song in (chosen or ["demo"])[-1].split(",") for track in tracks_of(song)]
     return [_prepare_one(item, tracks) for item in prepared]
+
+
+def _values_named_like_groups(command: str, overrides: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """{override: (key, value)} of what Hydra would take for a choice in a group, for a command without groups."""
+    import yaml
+
+    if command not in WITHOUT_GROUPS:
+        return {}
+    pairs = {item: item.partition("=") for item in overrides}
+    groups = group_names()
+    return {item: (name, yaml.safe_load(value)) for item, (name, _, value) in pairs.items() if name in groups}
+
+
+def _as_value(item: str) -> str:
+    name, equals, _ = item.partition("=")
+    if not equals:
+        raise UserError(f"'{item}' is not an override; write key=value, for example seed=1.")
+    return item if name.startswith(("+", "hydra.")) else f"++{item}"
 
 
 def _means_one_track(name: str) -> bool:
