@@ -2,8 +2,8 @@
 
     C dv/dt = i(t) - G v - 2 Is sinh(v / V)
 
-(D. T. Yeh, J. Abel, J. O. Smith, "Simulation of the diode limiter in guitar distortion circuits by numerical solution of
-ordinary differential equations", DAFx-07.) The equation is stiff: conducting diodes discharge the capacitor in
+(D. T. Yeh, J. Abel, A. Vladimirescu, J. O. Smith, "Numerical methods for simulation of guitar distortion circuits",
+Computer Music Journal 32(2), 2008.) The equation is stiff: conducting diodes discharge the capacitor in
 nanoseconds. It is solved by the second backward differentiation formula, which is stable there and does not ring:
 
     (3 v[n] - 4 v[n-1] + v[n-2]) C / (2 T) = i[n] - G v[n] - 2 Is sinh(v[n] / V)
@@ -58,6 +58,52 @@ def diode_clip(current: Tensor, conductance: Tensor, capacitance: float, rate: f
         return voltage
     voltage = _DiodeClip.apply(current.cpu(), conductance.cpu(), step, diode)  # type: ignore[no-untyped-call]
     return voltage.to(current.device)
+
+
+def diode_clip_mean(level: Tensor, resistance: float, limit: float, diode: Diode = SILICON) -> Tensor:
+    """The same pair behind a resistor, without a capacitor, antialiased to the first order. At rest before the start.
+
+    v + a sinh(v / V) = u, a = 2 R Is, has no memory, and its antiderivative is known through v (see `waveshaping`):
+
+        F(u) = v^2 / 2 + a (v sinh(v / V) - V cosh(v / V))
+
+    Args:
+        level: u [V], (batch, channels, samples).
+        resistance: R [ohm].
+        limit: where the amplifier in front stops [V]: beyond, v stays and F goes on straight.
+
+    Returns:
+        v [V], half a sample late.
+    """
+    if level.device.type == "cpu":
+        voltage: Tensor = _DiodeClipMean.apply(level, resistance, limit, diode)  # type: ignore[no-untyped-call]
+        return voltage
+    voltage = _DiodeClipMean.apply(level.cpu(), resistance, limit, diode)  # type: ignore[no-untyped-call]
+    return voltage.to(level.device)
+
+
+class _DiodeClipMean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, level: Tensor, resistance: float, limit: float, diode: Diode) -> Tensor:
+        from hitchain.blocks.dsp import diodes_kernels as kernels
+
+        voltage = torch.empty_like(level, memory_format=torch.contiguous_format)
+        held = torch.empty(level.shape, dtype=torch.float64)
+        fixed = (resistance, limit, diode.current, diode.voltage)
+        over_rows(kernels.mean_forward, len(level), *_arrays(level), *fixed, *_arrays(held, voltage))
+        ctx.save_for_backward(level, held)
+        ctx.fixed = fixed
+        return voltage
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        from hitchain.blocks.dsp import diodes_kernels as kernels
+
+        level, held = ctx.saved_tensors
+        back = torch.empty_like(level, memory_format=torch.contiguous_format)
+        over_rows(kernels.mean_backward, len(level), *_arrays(level, held, grad), *ctx.fixed, *_arrays(back))
+        return back, None, None, None
 
 
 class _DiodeClip(torch.autograd.Function):
