@@ -20,7 +20,8 @@ from hitchain.blocks.registry import register
 class Multiband(Nest):
     """Blocks on three bands, by Linkwitz-Riley crossovers of fourth order: y = sum of level_i row_i(x_i).
 
-    The sum of untouched bands has the input's level at every frequency. A band without blocks goes past them.
+    The sum of untouched bands has the input's level at every frequency. A band without blocks goes past them. With a
+    sidechain, the blocks inside that can listen hear the other track, whole.
 
     Args:
         sample_rate: [Hz].
@@ -28,6 +29,7 @@ class Multiband(Nest):
         tempo: [beats per minute], for the blocks inside.
     """
 
+    takes_sidechain = True
     parameters = (
         *CROSSOVERS,
         *(

@@ -11,6 +11,7 @@ import scipy.signal
 import torch
 
 from hitchain import blocks
+from hitchain.blocks.parameter import SIDECHAIN
 from hitchain.errors import UserError
 
 Accuracy = Callable[..., None]
@@ -96,6 +97,22 @@ def test_a_band_alone_is_turned() -> None:
     level = 20 * torch.log10(torch.fft.rfft(rack(impulse, rack.defaults(1, torch.float64)))[0, 0].abs())
     assert float(level[20]) == pytest.approx(0.0, abs=0.05)
     assert float(level[-20]) == pytest.approx(-12.0, abs=0.05)
+
+
+def test_a_band_ducks_under_another_track() -> None:
+    """A loud sidechain turns the low band down, by a compressor inside; the treble is left as it was."""
+    knobs = {"threshold": -40.0, "ratio": 20.0, "attack": 1.0}
+    rack = blocks.create("effects/multiband", low={"compressor": {"block": "effects/compressor", **knobs}})
+    time = torch.arange(RATE, dtype=torch.float64) / RATE
+    audio = (0.05 * (torch.sin(2 * math.pi * 60.0 * time) + torch.sin(2 * math.pi * 8000.0 * time)))[None, None]
+    settings = rack.defaults(1, torch.float64)
+    levels = []
+    for heard in (torch.zeros_like(audio), torch.ones_like(audio)):
+        output = rack(audio, {**settings, SIDECHAIN: heard})[0, 0, RATE // 2 :]
+        spectrum = 20 * torch.log10(torch.fft.rfft(output).abs())
+        levels.append([float(spectrum[frequency // 2]) for frequency in (60, 8000)])
+    assert levels[1][0] - levels[0][0] < -30.0  # 40 dB over at 20:1, and what of 60 Hz the middle band lets through
+    assert levels[1][1] - levels[0][1] == pytest.approx(0.0, abs=0.01)
 
 
 def test_an_empty_rack_says_what_should_stand_there() -> None:
