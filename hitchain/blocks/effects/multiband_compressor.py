@@ -57,7 +57,7 @@ class MultibandCompressor(Block):
             **{f"{name}_ratio": 4.0 for name in BANDS},
             **dict(zip([f"{name}_gain" for name in BANDS], (7.0, 8.0, 9.0), strict=True)),
         },
-        "soft treble": {"low_ratio": 1.2, "mid_ratio": 1.2, "high_threshold": -38.0, "high_ratio": 4.0},
+        "soft treble": {"low_ratio": 1.2, "mid_ratio": 1.2, "high_threshold": -30.0, "high_ratio": 2.5},
     }
     probe: ClassVar[dict[str, float]] = {
         "low_crossover": 600.0,
