@@ -61,6 +61,44 @@ class Additive(Instrument):
     )
     probe: ClassVar[dict[str, float]] = {"vibrato_depth": 30.0, "vibrato_delay": 100.0, "noise_level": -20.0}
 
+    presets: ClassVar = {
+        "lead": {
+            "brightness": -6.0,
+            "odd_even": 0.0,
+            "inharmonicity": 1e-6,
+            "damping": 0.0,
+            "attack": 12.0,
+            "sustain": 0.9,
+            "release": 150.0,
+            "vibrato_depth": 18.0,
+            "noise_level": -42.0,
+        },
+        "bass": {
+            "brightness": -9.0,
+            "odd_even": -0.1,
+            "inharmonicity": 2e-4,
+            "damping": 2.5,
+            "attack": 2.0,
+            "decay": 1800.0,
+            "sustain": 0.3,
+            "release": 80.0,
+            "vibrato_depth": 0.0,
+            "noise_level": -60.0,
+        },
+        "soft chords": {
+            "brightness": -13.0,
+            "odd_even": -0.6,
+            "damping": 0.2,
+            "attack": 180.0,
+            "decay": 5000.0,
+            "sustain": 0.7,
+            "release": 900.0,
+            "vibrato_depth": 6.0,
+            "noise_level": -46.0,
+            "level": 2.0,
+        },
+    }
+
     def __init__(self, sample_rate: int = 44100, harmonics: int = 64) -> None:
         super().__init__(sample_rate)
         if harmonics < 1:

@@ -82,6 +82,62 @@ class Subtractive(Instrument):
     )
     probe: ClassVar[dict[str, float]] = {"pulse": 0.5, "triangle": 0.3, "noise": 0.1, "vibrato_depth": 30.0}
 
+    presets: ClassVar = {
+        "lead": {
+            "saw": 0.9,
+            "pulse": 0.3,
+            "second_oscillator": 0.9,
+            "detune": 11.0,
+            "sub": 0.1,
+            "cutoff": 1800.0,
+            "resonance": 2.0,
+            "envelope_amount": 1.8,
+            "filter_decay": 500.0,
+            "filter_sustain": 0.6,
+            "sustain": 0.9,
+            "release": 180.0,
+            "vibrato_depth": 14.0,
+        },
+        "bass": {
+            "saw": 0.7,
+            "pulse": 0.4,
+            "second_oscillator": 0.4,
+            "detune": 4.0,
+            "sub": 0.7,
+            "cutoff": 220.0,
+            "resonance": 1.6,
+            "envelope_amount": 2.6,
+            "filter_attack": 1.0,
+            "filter_decay": 220.0,
+            "filter_sustain": 0.1,
+            "attack": 2.0,
+            "decay": 600.0,
+            "sustain": 0.6,
+            "release": 60.0,
+            "vibrato_depth": 0.0,
+            "noise": 0.0,
+        },
+        "soft chords": {
+            "saw": 0.5,
+            "pulse": 0.0,
+            "triangle": 0.6,
+            "second_oscillator": 0.9,
+            "detune": -9.0,
+            "sub": 0.0,
+            "cutoff": 700.0,
+            "resonance": 0.7,
+            "envelope_amount": 1.0,
+            "filter_attack": 600.0,
+            "filter_decay": 3000.0,
+            "filter_sustain": 0.6,
+            "attack": 220.0,
+            "sustain": 0.85,
+            "release": 900.0,
+            "velocity_to_cutoff": 2.0,
+            "level": 3.0,
+        },
+    }
+
     def __init__(self, sample_rate: int = 44100, poles: int = 2) -> None:
         super().__init__(sample_rate)
         if poles not in (2, 4):
