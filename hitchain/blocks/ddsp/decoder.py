@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import pad, silu
+from torch.nn.functional import pad, silu, softplus
 
 from hitchain.blocks.dsp.oscillators import below_nyquist
 from hitchain.errors import UserError, nearest
@@ -30,6 +30,10 @@ FRAME_RATE = 44100 / 256
 DILATIONS = (1, 2, 4, 8)
 HISTORY = 2 * sum(DILATIONS) + 1
 """Frames before the first that it hears."""
+PITCH_MARGIN, PITCH_EDGE = 2.0, 0.5
+"""[semitones] How far beyond the pitches it heard the timbre goes on changing, and how softly that ends."""
+QUIETER, LOUDER, LOUDNESS_EDGE = 25.0, 6.0, 2.0
+"""[dB] The same for loudness."""
 FORMAT, VERSION, HEADER = "hitchain-instrument", 1, "hitchain"
 LARGEST_FILE = 64 << 20
 
@@ -79,6 +83,9 @@ class Decoder(nn.Module):
     def forward(self, pitch: Tensor, loudness: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both (voices, HISTORY - 1 + frames) -> total amplitude (voices, frames, 1), shares of the harmonics, which
         sum to 1, (voices, frames, harmonics), and noise (voices, frames, bands)."""
+        about = self.about
+        pitch = _within(pitch, about.lowest - PITCH_MARGIN, about.highest + PITCH_MARGIN, PITCH_EDGE)
+        loudness = _within(loudness, about.soft - QUIETER, about.loud + LOUDER, LOUDNESS_EDGE)
         x = torch.stack([(pitch - 60.0) / 24.0, (loudness + 40.0) / 25.0], dim=1)
         x = silu(self.enter(x))
         for layer in self.past:
@@ -86,6 +93,12 @@ class Decoder(nn.Module):
             x = x[..., x.shape[-1] - past.shape[-1] :] + past
         total, shares, hiss = self.leave(x).mT.split([1, self.about.harmonics, self.about.bands], dim=-1)
         return _positive(total), torch.softmax(shares, dim=-1), 0.1 * _positive(hiss)
+
+
+def _within(x: Tensor, low: float, high: float, edge: float) -> Tensor:
+    """x, held softly between two ends: beyond what it has heard, a network's guesses run wild."""
+    raised = low + edge * softplus((x - low) / edge)
+    return high - edge * softplus((high - raised) / edge)
 
 
 def _positive(x: Tensor) -> Tensor:

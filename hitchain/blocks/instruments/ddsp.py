@@ -86,13 +86,22 @@ class Ddsp(Instrument):
         level = settings["level"]
         seed = int(settings.get(SEED, 0))
         tables = harmonic_bank.noise_bands(seed, self.about.bands, self.sample_rate, level.dtype).to(level.device)
+        earlier = self._earlier(notes)
+        notes = notes.with_(
+            onset=notes.onset.double() + earlier / self.sample_rate, length=notes.length + earlier / self.sample_rate
+        )
         before = _before(notes)
 
         def voice(voices: Voices) -> Tensor:
             return self._voice(voices, notes, before, settings, tables)
 
         dry = render(notes, self.sample_rate, settings["release"] / 1000.0, voice, level.dtype, ragged=True)
-        return self._in_room(dry, settings) * to_gain(level)[:, None, None]
+        return self._in_room(dry, settings)[..., earlier:] * to_gain(level)[:, None, None]
+
+    def _earlier(self, notes: Notes) -> int:
+        """Samples that are played before the window and dropped, so that the room has heard what it still answers."""
+        first = float(torch.where(notes.mask > 0, notes.onset, 0.0).detach().min()) if notes.count else 0.0
+        return math.ceil(min(ROOM_LENGTH, max(0.0, -first)) * self.sample_rate)
 
     def _voice(self, voices: Voices, notes: Notes, before: Tensor, settings: Settings, tables: Tensor) -> Tensor:
         """(voices, span)."""
@@ -137,7 +146,7 @@ class Ddsp(Instrument):
     def _loudness(self, velocity: Tensor, duration: Tensor, knob: dict[str, Tensor], time: Tensor) -> Tensor:
         """[dB] (voices, frames)."""
         time = time.to(velocity.dtype)
-        peak = self.about.loud + 3.0 + knob["loudness"] - knob["velocity_range"] * (1.0 - velocity)
+        peak = self.about.loud + knob["loudness"] - knob["velocity_range"] * (1.0 - velocity)
         begun = torch.exp(-4.0 * time / (knob["attack"] / 1000.0)[:, None])
         gone = ((time - duration.to(velocity.dtype)[:, None]) / (knob["release"] / 1000.0)[:, None]).clamp(0.0, 1.0)
         return peak[:, None] - ONSET_DROP * begun - knob["decay"][:, None] * time - RELEASE_DROP * gone

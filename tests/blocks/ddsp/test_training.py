@@ -15,7 +15,8 @@ from hitchain.blocks.ddsp.training import InstrumentSettings, train
 from hitchain.errors import UserError
 from hitchain.files import write_wav
 
-FEW = InstrumentSettings(learning_rate=0.02, steps=12, batch_size=2, segment_seconds=0.5, hidden=8, harmonics=12, bands=8, evaluate_every=6)
+SIZES = {"hidden": 8, "harmonics": 12, "bands": 8, "batch_size": 2, "segment_seconds": 0.5}
+FEW = InstrumentSettings(steps=12, evaluate_every=6, learning_rate=0.02, **SIZES)
 
 
 @pytest.fixture(scope="module")
