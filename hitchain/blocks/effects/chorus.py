@@ -72,9 +72,9 @@ class Chorus(Block):
     def delays(self, settings: Settings, samples: int) -> Tensor:
         """The delay of each voice [samples]: float64 (batch, voices, samples)."""
         cycles = turns(settings["rate"], samples, self.sample_rate, settings.get(START, 0.0))
-        depth = over_audio(settings["depth"].double(), samples)[:, 0] * (self.sample_rate / 1000.0)
+        depth = over_audio(settings["depth"], samples)[:, 0] * (self.sample_rate / 1000.0)
         middle = settings["delay"].double().unsqueeze(-1) * (self.sample_rate / 1000.0)
-        swing, quarter = depth * sine(cycles), depth * cosine(cycles)
+        swing, quarter = depth * sine(cycles, dtype=depth.dtype), depth * cosine(cycles, dtype=depth.dtype)
         angles = [2.0 * math.pi * voice / self.voices for voice in range(self.voices)]
         return torch.stack([middle + swing * math.cos(a) + quarter * math.sin(a) for a in angles], dim=1)
 

@@ -112,10 +112,12 @@ class Rotary(Block):
         """A rotor as both microphones hear it: (batch, 1, samples) -> (batch, 2, samples)."""
         samples = audio.shape[-1]
         apart = settings["width"].double().unsqueeze(-1) / 720.0
-        facing = torch.stack([cosine(cycles, offset) for offset in (-apart, apart)], dim=1)
-        distance = settings["distance"].double()[:, None, None]
-        path = torch.sqrt(distance**2 + radius**2 - 2.0 * radius * distance * facing)
-        delay = (path - (distance - radius)) * (self.sample_rate / SOUND)
+        facing = torch.stack([cosine(cycles, offset, audio.dtype) for offset in (-apart, apart)], dim=1)
+        distance = settings["distance"][:, None, None]
+        squared = (distance**2 + radius**2) - (2.0 * radius * distance) * facing
+        inverse = torch.rsqrt(squared)
+        scale = self.sample_rate / SOUND
+        delay = (squared * inverse) * scale - (distance - radius) * scale
         heard = modulated_delay(audio.expand(-1, 2, -1).flatten(0, 1), delay.flatten(0, 1)).view(-1, 2, samples)
-        depth = over_audio(settings["depth"], samples) * beam
-        return heard * (1.0 - depth * (0.5 - 0.5 * facing.to(audio.dtype))) * (distance / path).to(audio.dtype)
+        back = over_audio(settings["depth"], samples) * (0.5 * beam)
+        return heard * ((distance * (1.0 - back) + (distance * back) * facing) * inverse)
