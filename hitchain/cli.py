@@ -25,6 +25,7 @@ usage: hitchain COMMAND [key=value ...]
   train-instrument  learn an instrument from recordings:  hitchain train-instrument audio=FOLDER
   resynth     play a recording on a learnt instrument:  hitchain resynth input=voice.wav instrument=trumpet
   blocks      list every block, or one with its parameters:  hitchain blocks effects/compressor
+  train-proxy  learn a plugin's gradients:  hitchain train-proxy plugin=LadderFilter out=ladder.safetensors
   export      a run for other programs:  hitchain export RUN_FOLDER format=reaper
   report      write report.html again:  hitchain report RUN_FOLDER
 
@@ -63,6 +64,10 @@ COMMANDS = {
     ),
     "blocks": Command("hitchain.blocks.document:show", "hitchain blocks [STAGE/NAME ...]"),
     "meter": Command("hitchain.chain.meter:meter", "hitchain meter FILE ... [json=FILE]"),
+    "train-proxy": Command(
+        "hitchain.blocks.proxy:train_proxy",
+        "hitchain train-proxy plugin=NAME_OR_PATH out=FILE [steps=400] [seed=0] [sample_rate=44100]",
+    ),
     "export": Command(
         "hitchain.chain.export:export",
         "hitchain export RUN_FOLDER format=pedalboard|reaper|dawproject|sfz|nam-ir [track=NAME] [stages=last|all] "

@@ -22,6 +22,8 @@ from hitchain.errors import UserError, nearest
 
 FOLDERS_VARIABLE = "HITCHAIN_PLUGIN_FOLDERS"
 SUFFIXES = (".vst3", ".component")
+_CORNERS = {"cutoff_frequency_hz", "cutoff_hz", "centre_frequency_hz"}
+_HIGHEST_CORNER = 0.49  # of the sample rate: JUCE's filters give NaN above a half
 _SHORTEST = 16  # samples; of fewer, pedalboard cannot tell channels from samples
 
 
@@ -176,6 +178,8 @@ class _BuiltIn:
 
     def process(self, audio: np.ndarray[Any, Any], values: Sequence[float]) -> np.ndarray[Any, Any]:
         named = {parameter.name: value for parameter, value in zip(self.parameters, values, strict=True)}
+        for name in named.keys() & _CORNERS:
+            named[name] = min(named[name], _HIGHEST_CORNER * self.sample_rate)
         return _processed(self.make(**named), audio, self.sample_rate)
 
 

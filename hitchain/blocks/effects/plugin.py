@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hitchain.blocks import proxy as proxies
 from hitchain.blocks.block import Block
 from hitchain.blocks.dsp import hosting
 from hitchain.blocks.dsp.control import over_audio
@@ -43,6 +44,8 @@ class Plugin(Block):
         plugin: a built-in's name (`Chorus`, `Reverb`, `LadderFilter`, ...) or the path of a .vst3 or .component file.
         probes: pairs of runs from which a gradient is estimated.
         step: c, as a share of each knob's travel.
+        proxy: a file written by `hitchain train-proxy`. Both gradients then come from that learned stand-in
+            (`hitchain.blocks.proxy`) instead: smooth, and as right as it is near. The sound stays the plugin's.
     """
 
     parameters: ClassVar[tuple[Parameter | Choice, ...]] = (
@@ -54,7 +57,12 @@ class Plugin(Block):
     probe: ClassVar = {"wet": 0.8}
 
     def __init__(
-        self, sample_rate: int = 44100, plugin: str | None = None, probes: int = 2, step: float = 0.01
+        self,
+        sample_rate: int = 44100,
+        plugin: str | None = None,
+        probes: int = 2,
+        step: float = 0.01,
+        proxy: str | None = None,
     ) -> None:
         super().__init__(sample_rate)
         if not plugin:
@@ -67,6 +75,7 @@ class Plugin(Block):
         self.knobs = self.host.parameters
         if any(knob.name == "wet" for knob in self.knobs):
             raise UserError(f"effects/plugin: plugin={plugin} has a parameter 'wet', which is this block's own.")
+        self.proxy = None if proxy is None else proxies.load(proxy, [knob.name for knob in self.knobs], sample_rate)
         self.parameters = (*type(self).parameters, *self.knobs)  # type: ignore[misc]
 
     def forward(self, audio: Tensor, settings: Settings) -> Tensor:
@@ -108,6 +117,8 @@ class _Run(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         audio, values = ctx.saved_tensors
+        if ctx.block.proxy is not None:
+            return None, *_learned(ctx.block, audio, values, grad), None
         given, knobs = audio.cpu().float().numpy(), values.detach().cpu().double()
         gradient = grad.cpu().double().numpy()
         rows = list(zip(given, knobs, gradient, strict=True))
@@ -118,6 +129,16 @@ class _Run(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             grad_values = torch.stack([_estimate(ctx.block, *row, ctx.seed) for row in rows]).to(values)
         return None, grad_audio, grad_values, None
+
+
+def _learned(block: Plugin, audio: Tensor, values: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """The proxy's gradients of the audio and the knobs."""
+    with torch.enable_grad():
+        given, knobs = audio.detach().requires_grad_(), values.detach().requires_grad_()
+        places = [knob.to_unit(value) for knob, value in zip(block.knobs, knobs.T, strict=True)]
+        output = block.proxy(given.float(), torch.stack(places, dim=-1).float())  # type: ignore[misc]
+        grad_audio, grad_values = torch.autograd.grad(output, (given, knobs), grad.to(output))
+    return grad_audio, grad_values
 
 
 def _backwards(
