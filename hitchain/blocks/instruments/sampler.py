@@ -35,7 +35,7 @@ KEPT = 1 << 26
 class Sampler(Instrument):
     """Recordings played at any pitch: a sound file, a folder of them, an SFZ file or a SoundFont 2 preset.
 
-        y(t) = gain * velocity gain * adsr(t) * shelf[recording(start + t 2^((pitch + tune - root) / 12))]
+        y(t) = gain * velocity gain * adsr(t) * shelf[recording(start_offset + t 2^((pitch + tune - root) / 12))]
 
     A note plays the zones that its key and velocity (rounded) fall into, or those of the nearest key. A recording is
     read between its samples by a 64-tap Kaiser-windowed sinc (`dsp/interpolation`), and what would alias at the pitch
@@ -58,7 +58,7 @@ class Sampler(Instrument):
     parameters = (
         Parameter("level", -48.0, 12.0, default=0.0, unit="dB", description="of a note at full velocity"),
         Parameter("tune", -12.0, 12.0, default=0.0, unit="semitones", description="of all notes"),
-        Parameter("start", 0.0, 500.0, default=0.0, unit="ms", description="of the recording that is skipped"),
+        Parameter("start_offset", 0.0, 500.0, default=0.0, unit="ms", description="of the recording that is skipped"),
         Parameter("attack", 1.0, 2000.0, default=1.0, unit="ms", scale="log", description="beside the file's own"),
         Parameter("release", 5.0, 5000.0, default=150.0, unit="ms", scale="log", description="beside the file's own"),
         Parameter("brightness", -24.0, 12.0, default=0.0, unit="dB", description="shelf from 1.5 kHz up"),
@@ -66,10 +66,10 @@ class Sampler(Instrument):
     )
     presets: ClassVar = {
         "as recorded": {"attack": 1.0, "release": 200.0, "velocity_amount": 0.8},
-        "soft pad": {"attack": 350.0, "release": 1200.0, "brightness": -9.0, "start": 30.0},
+        "soft pad": {"attack": 350.0, "release": 1200.0, "brightness": -9.0, "start_offset": 30.0},
         "octave bells": {"tune": 12.0, "brightness": 4.0, "release": 900.0},
     }
-    probe: ClassVar[dict[str, float]] = {"start": 3.0, "velocity_amount": 0.5, "brightness": 3.0}
+    probe: ClassVar[dict[str, float]] = {"start_offset": 3.0, "velocity_amount": 0.5, "brightness": 3.0}
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Sampler(Instrument):
         since, duration = voices.since(notes.onset), voices.of(notes.duration)
         moved = self._transposition(zone, voices.of(notes.pitch), knob["tune"])
         step = torch.exp2(moved / 12.0) * (zone.rate / self.sample_rate)
-        skipped = knob["start"].double() * (zone.rate / 1000.0) + zone.offset
+        skipped = knob["start_offset"].double() * (zone.rate / 1000.0) + zone.offset
         begin = prepared.origin + prepared.scale * skipped + since * self.sample_rate * step
         let_go = None
         if zone.while_held:

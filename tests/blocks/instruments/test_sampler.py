@@ -12,6 +12,7 @@ import torch
 
 from hitchain.blocks.instruments.sampler import Sampler
 from hitchain.blocks.notes.notes import Notes
+from hitchain.blocks.parameter import RESERVED, START
 from hitchain.blocks.samples.prepared import KEEP
 from hitchain.errors import UserError
 from hitchain.files import write_wav
@@ -197,3 +198,10 @@ def test_no_notes_are_silence_and_options_are_checked(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError):
             Sampler(RATE, **options)
+
+
+def test_what_every_block_is_told_is_no_knob_of_it() -> None:
+    sampler = Sampler(RATE)
+    assert not {parameter.name for parameter in sampler.parameters} & set(RESERVED)
+    settings = {**sampler.defaults(), START: torch.tensor(3.0, dtype=torch.float64)}
+    assert sampler(Notes.of([0.0], [0.1], [60.0]), settings).abs().max() > 0.01
