@@ -69,6 +69,9 @@ class Chorus(Block):
         wet = self._panned(heard, settings["spread"])
         return torch.cos(angle) * audio + torch.sin(angle) * wet
 
+    def tail(self, settings: Settings) -> float:
+        return float((settings["delay"].detach().max() + settings["depth"].detach().max()) / 1000.0)
+
     def delays(self, settings: Settings, samples: int) -> Tensor:
         """The delay of each voice [samples]: float64 (batch, voices, samples)."""
         cycles = turns(settings["rate"], samples, self.sample_rate, settings.get(START, 0.0))

@@ -11,12 +11,13 @@ from torch import Tensor
 from hitchain.blocks.block import Block
 from hitchain.blocks.dsp.control import over_audio
 from hitchain.blocks.dsp.decibels import to_gain
+from hitchain.blocks.dsp.dynamics import fitted
 from hitchain.blocks.dsp.filters import bounded_frequency
 from hitchain.blocks.dsp.following import follow
 from hitchain.blocks.dsp.movement import sine, turns
 from hitchain.blocks.dsp.state_variable import Output, prewarp, state_variable_filter
 from hitchain.blocks.movement import synced_rate
-from hitchain.blocks.parameter import START, Choice, Parameter, Settings
+from hitchain.blocks.parameter import SIDECHAIN, START, Choice, Parameter, Settings
 from hitchain.blocks.registry import register
 
 LOWEST, HIGHEST = 20.0, 20000.0
@@ -31,8 +32,11 @@ def swept(audio: Tensor, cutoff: Tensor, q: Tensor, sample_rate: int, output: Ou
 
 
 def _loudness(audio: Tensor, settings: Settings, sample_rate: int) -> Tensor:
-    """What the follower of a block makes of its audio, 0 to 1: (batch, samples)."""
-    return follow(audio, settings["sensitivity"], settings["attack"], settings["release"], sample_rate)
+    """What the follower of a block makes of its audio, or of another track's, 0 to 1: (batch, samples)."""
+    heard = fitted(settings.get(SIDECHAIN), audio)
+    return follow(
+        audio if heard is None else heard, settings["sensitivity"], settings["attack"], settings["release"], sample_rate
+    )
 
 
 @register("effects/wah")
@@ -81,9 +85,10 @@ class AutoWah(Block):
         y = (1 - mix) x + mix F(x),  F at frequency 2^(range e / (1 + e))
 
     F is a low-pass or a band-pass with its resonance. It is half way up at a peak of -sensitivity dB; with a range
-    below 0 it closes instead.
+    below 0 it closes instead. With a sidechain it follows another track.
     """
 
+    takes_sidechain = True
     parameters = (
         Parameter("sensitivity", 0.0, 40.0, default=14.0, unit="dB", description="half way up at this far below 0 dB"),
         Parameter("attack", 0.5, 100.0, default=5.0, unit="ms", scale="log", description="time constant of opening"),
@@ -123,7 +128,7 @@ class FilterSweep(Block):
         cutoff = frequency 2^(depth sin(2 pi rate t) + follow e / (1 + e)),  e the peak followed by attack and release
 
     Low-, band- and high-pass (12 dB per octave) are blended by `shape`; the band-pass is 0 dB at its centre. Time is
-    the song's. The cutoff stays within 20 Hz to 20 kHz.
+    the song's. The cutoff stays within 20 Hz to 20 kHz. With a sidechain it follows another track's loudness.
 
     Args:
         sample_rate: [Hz].
@@ -131,6 +136,7 @@ class FilterSweep(Block):
         tempo: quarter notes per minute.
     """
 
+    takes_sidechain = True
     parameters = (
         Parameter("rate", 0.02, 20.0, default=0.25, unit="Hz", scale="log", description="sweeps a second"),
         Parameter(

@@ -53,3 +53,7 @@ class Vibrato(Block):
         swing = steepest * (self.sample_rate / (2.0 * math.pi)) / rate.unsqueeze(-1)
         delay = (swing * (1.0 + sine(cycles))).unsqueeze(1).expand(-1, channels, -1)
         return modulated_delay(audio.flatten(0, 1), delay.flatten(0, 1)).view(batch, channels, samples)
+
+    def tail(self, settings: Settings) -> float:
+        steepest = math.expm1(float(settings["depth"].detach().max()) * math.log(2.0) / 1200.0)
+        return steepest / (math.pi * float(settings["rate"].detach().min()))

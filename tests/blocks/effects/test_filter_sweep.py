@@ -11,6 +11,7 @@ import scipy.signal
 import torch
 
 from hitchain import blocks
+from hitchain.blocks.parameter import SIDECHAIN
 
 RATE = 44100
 NOISE = np.random.default_rng(0).uniform(-1, 1, 5000) * np.linspace(1, 0.02, 5000)
@@ -98,3 +99,17 @@ def test_auto_wah_opens_as_it_gets_louder() -> None:
         hertz = torch.fft.rfftfreq(RATE - RATE // 2, 1.0 / RATE)
         peaks.append(float((spectrum * hertz).sum() / spectrum.sum()))
     assert peaks[1] > 2.0 * peaks[0]
+
+
+@pytest.mark.parametrize("name", ["effects/auto_wah", "effects/filter_sweep"])
+def test_it_may_follow_another_track(name: str) -> None:
+    """Another track that is silent leaves the filter where it stands in silence."""
+    block = blocks.create(name, sample_rate=RATE)
+    audio = torch.tensor(NOISE)[None, None]
+    settings = {**block.defaults(1, torch.float64), "sensitivity": torch.tensor([40.0], dtype=torch.float64)}
+    if name == "effects/filter_sweep":
+        settings["follow"] = torch.tensor([2.0], dtype=torch.float64)
+    silent = block(audio, {**settings, SIDECHAIN: torch.zeros_like(audio)})
+    still = "range" if name == "effects/auto_wah" else "follow"
+    torch.testing.assert_close(silent, block(audio, {**settings, still: torch.zeros(1, dtype=torch.float64)}))
+    assert not torch.allclose(silent, block(audio, settings))
