@@ -55,6 +55,7 @@ class Parameter:
     estimate: bool = False
 
     def __post_init__(self) -> None:
+        _check_name(self.name)
         if not self.low < self.high:
             raise ValueError(f"parameter {self.name}: low {self.low} must be below high {self.high}")
         if not self.low <= self.default <= self.high:
@@ -105,6 +106,7 @@ class Choice:
     description: str = ""
 
     def __post_init__(self) -> None:
+        _check_name(self.name)
         if self.default not in self.options or len(set(self.options)) != len(self.options):
             raise ValueError(f"choice {self.name}: default '{self.default}' must be one of distinct {self.options}")
 
@@ -142,3 +144,8 @@ class Choice:
         if max(weights) > 0.995:
             return self.options[weights.index(max(weights))]
         return " + ".join(f"{100 * w:.0f} % {o}" for o, w in zip(self.options, weights, strict=True) if w > 0.005)
+
+
+def _check_name(name: str) -> None:
+    if name in RESERVED:
+        raise ValueError(f"a parameter cannot be named '{name}': under that key every block is told something")

@@ -157,3 +157,8 @@ def test_listing_blocks_is_a_command() -> None:
     )
     assert "### mixer/fader" in done.stdout
     assert "| level | -60 to 12 dB | 0 dB | linear | fader |" in done.stdout
+
+
+def test_a_parameter_cannot_take_the_name_of_what_every_block_is_told() -> None:
+    with pytest.raises(ValueError, match="cannot be named 'start'"):
+        Parameter("start", 0.0, 1.0, default=0.5)
