@@ -45,7 +45,7 @@ def _detect(
 
 
 @njit(fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
-def _follow(over: Array, count: int, rise: float, fall: float, state: Array) -> None:
+def follow(over: Array, count: int, rise: float, fall: float, state: Array) -> None:
     """state[i + 1] from state[i], for the overshoots of a block.
 
     The faster of the two ways leads higher going up and lower going down: so where rise >= fall it is the larger of
@@ -81,7 +81,7 @@ def compress_forward(
             count = end - begin
             states[item, block] = state[0]
             _detect(audio[item], begin, end, floor, knobs, peak, bend, over)
-            _follow(over, count, knobs[RISE], knobs[FALL], state)
+            follow(over, count, knobs[RISE], knobs[FALL], state)
             for i in range(count):
                 gain[i] = 1.0 + mix * (exp(makeup - slope * state[i + 1]) - 1.0)
             for channel in range(channels):
@@ -117,7 +117,7 @@ def compress_backward(
             count = end - begin
             state[0] = states[item, block]
             _detect(audio[item], begin, end, floor, knobs, peak, bend, over)
-            _follow(over, count, knobs[RISE], knobs[FALL], state)
+            follow(over, count, knobs[RISE], knobs[FALL], state)
             _from_gain(audio[item, :, begin:end], grad[item, :, begin:end], knobs, state, gain, adjoint, sums)
             for i in range(count):
                 share[i] = knobs[RISE] if over[i] > state[i] else knobs[FALL]
@@ -126,7 +126,7 @@ def compress_backward(
                 adjoint[i] = own + carried
                 carried = stay * carried + stay * own
             _from_curve(count, floor, peak, bend, over, state, share, adjoint, sums)
-            _to_audio(audio[item], grad[item], begin, end, gain, peak, adjoint, share, grad_audio[item])
+            to_audio(audio[item], grad[item], begin, end, gain, peak, adjoint, share, grad_audio[item])
 
 
 @njit(fastmath=SUMS, error_model="numpy", nogil=True, cache=True)
@@ -184,7 +184,7 @@ def _from_curve(
 
 
 @njit(fastmath=PLAIN, error_model="numpy", nogil=True, cache=True)
-def _to_audio(
+def to_audio(
     audio: Array,
     grad: Array,
     begin: int,
