@@ -19,6 +19,8 @@ import pytest
 import scipy.signal
 import soundfile
 
+from hitchain import blocks
+from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.notes.tempo import TempoMap
 from hitchain.chain import Song
 from hitchain.chain.export import dawproject, reaper, write_export
@@ -271,6 +273,19 @@ def test_sfz_covers_keys_and_velocities_in_tune(run: Path, tmp_path: Path, accur
     accuracy("export format=sfz", "equal temperament at each key centre", worst, bound=3.0, unit="cent")
     loud = [np.abs(read(tmp_path / "lead" / row["sample"])).max() for row in found[:3]]
     assert loud == sorted(loud)
+
+
+def test_sfz_played_by_the_sampler_is_the_instrument(run: Path, tmp_path: Path, accuracy: Callable[..., None]) -> None:
+    """At a key that was sampled, up to the level that the sampler chooses; it fades in over a millisecond."""
+    write_export(run, "sfz", tmp_path, track="lead")
+    song = Song.load(run)
+    ((path, instrument),) = song.tracks["lead"].instrument.members
+    sampler = blocks.create("instruments/sampler", file=str(tmp_path / "lead.sfz"))
+    note = Notes.of([0.0], [1.0], [57.0], [0.95], length=1.0)
+    ours = instrument(note, song.start.of(path))[0, 0].numpy()
+    played = sampler(note, sampler.defaults())[0, 0].numpy()
+    gain = (played @ ours) / (played @ played)
+    accuracy("export format=sfz", "the instrument, played by the sampler", decibels(gain * played - ours, ours), -40.0)
 
 
 def test_sfz_of_drums_are_shots_at_their_keys(run: Path, tmp_path: Path) -> None:
