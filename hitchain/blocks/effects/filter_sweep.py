@@ -55,7 +55,7 @@ class Wah(Block):
         Parameter("heel", 200.0, 800.0, default=450.0, unit="Hz", scale="log", description="with the heel down"),
         Parameter("toe", 1000.0, 5000.0, default=2216.0, unit="Hz", scale="log", description="with the toe down"),
         Parameter("resonance", 1.0, 15.0, default=5.0, scale="log", description="Q of the band-pass"),
-        Parameter("level", -12.0, 18.0, default=6.0, unit="dB", varying=True, description="of the filtered signal"),
+        Parameter("level", -12.0, 18.0, default=9.0, unit="dB", varying=True, description="of the filtered signal"),
         Parameter("mix", 0.0, 1.0, default=0.9, varying=True, description="0 dry, 1 filtered"),
     )
     presets: ClassVar = {
@@ -82,7 +82,7 @@ class AutoWah(Block):
     """Auto-wah: a resonant filter that opens as one plays louder (an envelope filter).
 
         e = peak of x, through attack and release, times 10^(sensitivity/20)
-        y = (1 - mix) x + mix F(x),  F at frequency 2^(range e / (1 + e))
+        y = (1 - mix) x + mix 10^(level/20) F(x),  F at frequency 2^(range e / (1 + e))
 
     F is a low-pass or a band-pass with its resonance. It is half way up at a peak of -sensitivity dB; with a range
     below 0 it closes instead. With a sidechain it follows another track.
@@ -99,11 +99,12 @@ class AutoWah(Block):
         Parameter("range", -4.0, 5.0, default=3.5, unit="octaves", varying=True, description="from silence to loud"),
         Parameter("resonance", 0.5, 15.0, default=4.0, scale="log", description="Q of the filter"),
         Choice("shape", ("band", "low"), "band", description="of the filter"),
+        Parameter("level", -12.0, 18.0, default=9.0, unit="dB", varying=True, description="of the filtered signal"),
         Parameter("mix", 0.0, 1.0, default=0.9, varying=True, description="0 dry, 1 filtered"),
     )
     presets: ClassVar = {
         "funk": {"sensitivity": 18.0, "attack": 3.0, "release": 90.0, "resonance": 6.0},
-        "bass quack": {"frequency": 120.0, "range": 3.0, "resonance": 3.0, "shape": "low"},
+        "bass quack": {"frequency": 120.0, "range": 3.0, "resonance": 3.0, "shape": "low", "level": 0.0},
         "closing": {"frequency": 1800.0, "range": -2.5, "release": 250.0},
     }
 
@@ -118,6 +119,7 @@ class AutoWah(Block):
             if shape.requires_grad or bool((shape[:, index] != 0).any()):
                 filtered = swept(audio, cutoff, settings["resonance"], self.sample_rate, output)  # type: ignore[arg-type]
                 wet = wet + shape[:, index, None, None] * filtered
+        wet = over_audio(to_gain(settings["level"]), samples) * wet
         return audio + over_audio(settings["mix"], samples) * (wet - audio)
 
 

@@ -68,7 +68,7 @@ def _state_variable(cutoff: np.ndarray, q: float) -> dict[str, np.ndarray]:
 def test_auto_wah_is_the_loop(shape: str, accuracy: Callable[..., None]) -> None:
     knobs: dict[str, float | list[float]] = {
         "sensitivity": 10.0, "attack": 3.0, "release": 60.0, "frequency": 300.0, "range": 3.0,
-        "resonance": 5.0, "mix": 1.0, "shape": [float(shape == "band"), float(shape == "low")],
+        "resonance": 5.0, "level": 0.0, "mix": 1.0, "shape": [float(shape == "band"), float(shape == "low")],
     }  # fmt: skip
     cutoff = 300.0 * 2.0 ** (3.0 * _follower(10.0, 3.0, 60.0))
     error = _error(_play("effects/auto_wah", knobs), _state_variable(cutoff, 5.0)[shape])
