@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from hitchain.blocks.dsp.percussion import (
 )
 from hitchain.blocks.dsp.voices import Voices, render
 from hitchain.blocks.notes.notes import Notes
-from hitchain.blocks.parameter import SEED, Parameter, Settings
+from hitchain.blocks.parameter import SEED, Choice, Parameter, Settings
 from hitchain.blocks.registry import register
 
 FAMILIES = ("kick", "snare", "clap", "hat", "tom", "cymbal")
@@ -127,6 +127,33 @@ CLAP_TIMES = (0.0, 0.011, 0.022, 0.033)
 SECOND_MODE = 1.83
 """Ratio of a snare drum's second strong mode to its first, 330 to 180 Hz (Rossing, Science of Percussion, 2000)."""
 
+
+class Character(NamedTuple):
+    """What sets a kit apart, as factors on the classic one's.
+
+    Attributes:
+        sweep: on how far a skin's pitch falls.
+        stroke: on the noise of beater and stick.
+        overtones: level of a membrane's overtones beside its fundamental, at full velocity.
+        metal, pull: share of metal in hats and cymbals, and how far that replaces each piece's own.
+    """
+
+    sweep: float
+    stroke: float
+    overtones: float
+    metal: float
+    pull: float
+
+
+KITS: dict[str, Character] = {
+    "classic": Character(1.0, 1.0, 0.0, 0.5, 0.0),
+    "808": Character(0.4, 0.4, 0.0, 0.97, 1.0),  # bridged-T resonators, and hats of six squares alone
+    "909": Character(1.3, 1.4, 0.0, 0.1, 0.9),  # a fast sweep, a click, and hats of recorded cymbals
+    "acoustic": Character(0.3, 1.7, 0.8, 0.3, 0.7),  # skins with their modes
+}
+OVERTONES = ((1.594, 0.5), (2.136, 0.35), (2.296, 0.3), (2.653, 0.2), (2.918, 0.15))
+"""(ratio, amplitude) of a round membrane's next modes: Bessel's zeros (Rossing, Science of Percussion, 2000)."""
+
 # Spectral shapes over the rows of `BANDS`, dark to bright; then how loud each voice is, for like loudness in a mix.
 _NOISE = torch.tensor([float(source == "noise") for _, source in BANDS])
 _METAL = 1.0 - _NOISE
@@ -146,12 +173,15 @@ class Drums(Instrument):
         hat     noise and metal, high-passed            cymbal the same in two halves, the bright one dying first
 
     Every decay is the time to -60 dB. "Metal" is the six square waves of the TR-808, band-limited. Velocity sets level
-    as its power 1.5, and brightness. A closed or pedal hat chokes the open hat that sounds. Durations of notes do not
-    matter unless `gate` is raised; the pitch is the General MIDI drum note, to which there is no gradient.
+    as its power 1.5, and brightness. The kit says how far pitches fall, how loud strokes are, how much metal is in hats
+    and cymbals, and whether skins have their overtones, which hard strokes bring out. A closed or pedal hat chokes the
+    open hat that sounds. Durations of notes do not matter unless `gate` is raised; the pitch is the General MIDI drum
+    note, to which there is no gradient.
     """
 
     plays_drums = True
-    parameters = (
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = (
+        Choice("kit", tuple(KITS), default="classic", description="what it is made after"),
         Parameter("kick_level", -24.0, 12.0, default=0.0, unit="dB"),
         Parameter("kick_pitch", 30.0, 120.0, default=52.0, unit="Hz", scale="log", description="at rest"),
         Parameter("kick_sweep", 0.0, 48.0, default=30.0, unit="semitones", description="fall of the pitch"),
@@ -186,8 +216,9 @@ class Drums(Instrument):
     probe: ClassVar[dict[str, float]] = {"gate": 0.5}
     presets: ClassVar = {
         "808": {
+            "kit": "808",
             "kick_pitch": 46.0,
-            "kick_sweep": 14.0,
+            "kick_sweep": 30.0,
             "kick_decay": 1100.0,
             "kick_click": -34.0,
             "kick_level": 1.0,
@@ -204,6 +235,7 @@ class Drums(Instrument):
             "velocity_to_brightness": 3.0,
         },
         "rock": {
+            "kit": "acoustic",
             "kick_pitch": 62.0,
             "kick_sweep": 20.0,
             "kick_decay": 240.0,
@@ -368,7 +400,8 @@ class _Played:
 
     def _kick(self, hits: _Hits) -> Tensor:
         pitch = hits.knob("kick_pitch") * hits.piece("pitch")
-        skin = hits.skin([(pitch, 0.62)], hits.knob("kick_sweep"), SWEEP_TIME)
+        modes = [(pitch, torch.full_like(pitch, 0.62))]
+        skin = hits.skin(modes, hits.knob("kick_sweep"), SWEEP_TIME)
         return hits.struck(skin, [], "kick", _WIRES * _NOISE, 0.62 * to_gain(hits.knob("kick_click")))
 
     def _tom(self, hits: _Hits) -> Tensor:
@@ -435,6 +468,11 @@ class _Hits:
     def piece(self, name: str) -> Tensor:
         return self.of(getattr(self.played.kit, name))
 
+    def kit(self, values: list[float]) -> Tensor:
+        """The blend of each kit's value by its weight: (voices,)."""
+        weights = self.played.settings["kit"][self.voices.row].to(self.dtype)
+        return weights @ weights.new_tensor(values)
+
     def decay(self, late: float) -> Tensor:
         """The family's decay, from `late` [s] on: (voices, span)."""
         return decay(self.since - late, self.seconds, self.voices.span, self.sample_rate)
@@ -447,17 +485,27 @@ class _Hits:
         self, skin: Skin, layers: list[Layer], family: str, shape: Tensor, level: Tensor, tilt: float = 0.0
     ) -> Tensor:
         """The skin and the layers, and the short noise of the stroke that made them sound."""
+        level = level * self.kit([kit.stroke for kit in KITS.values()])
         seconds = torch.full_like(self.velocity, STROKES[family])
         return self.strike(skin, [*layers, self.noise(shape, level, seconds, tilt, stream=1)])
 
     def skin(
         self,
-        modes: Sequence[tuple[Tensor, Tensor | float]],
+        modes: Sequence[tuple[Tensor, Tensor]],
         sweep: Tensor,
         sweep_time: float,
         shortened: float = 1.0,
     ) -> Skin:
-        """Modes (pitch, amplitude beside the hit's gain), silent where they would begin above the Nyquist frequency."""
+        """Modes (pitch, amplitude beside the hit's gain), silent where they would begin above the Nyquist frequency.
+
+        In an acoustic kit the first one's overtones sound too, more in hard strokes than in soft ones.
+        """
+        sweep = sweep * self.kit([kit.sweep for kit in KITS.values()])
+        richness = self.kit([kit.overtones for kit in KITS.values()]) * self.velocity
+        if richness.requires_grad or bool(richness.any()):
+            (pitch, weight), *_ = modes
+            modes = [*modes, *((pitch * ratio, weight * richness * height) for ratio, height in OVERTONES)]
+            modes = [(pitch, weight / (1.0 + 0.5 * richness)) for pitch, weight in modes]  # about as loud as without
         weights = []
         for pitch, weight in modes:
             audible = below_nyquist(pitch * torch.exp2(sweep / 12.0), self.sample_rate)
@@ -472,7 +520,9 @@ class _Hits:
 
     def metal(self, rows: slice, tone: Tensor, level: float, seconds: Tensor) -> Layer:
         """What is in `rows` of high-passed noise and metal that together have the hit's gain times `level`."""
-        share = self.piece("body")[:, None]
+        pull = self.kit([kit.pull for kit in KITS.values()])
+        drawn = self.kit([kit.pull * kit.metal for kit in KITS.values()])
+        share = ((1.0 - pull) * self.piece("body") + drawn)[:, None].clamp(1e-6, 1.0 - 1e-6)  # no infinite slope
         shape = _HIGH_PASS.to(share) * (_NOISE.to(share) * (1.0 - share).sqrt() + _METAL.to(share) * share.sqrt())
         used = tuple(range(len(BANDS))[rows])
         return self._layer(shape, used, torch.full_like(self.velocity, level), tone + self._darkening(), seconds, 0)
