@@ -23,7 +23,7 @@ def _play(name: str, audio: np.ndarray, knobs: dict[str, float]) -> np.ndarray:
 
 
 def _decibels(value: float) -> float:
-    return 20.0 * math.log10(abs(value) + 1e-300)
+    return 20.0 * math.log10(abs(value) + 1e-16)
 
 
 def _spectrum(audio: np.ndarray) -> np.ndarray:

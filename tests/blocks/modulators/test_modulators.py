@@ -32,7 +32,7 @@ def _control(name: str, knobs: dict[str, float], cue: Cue | None = None, **optio
 
 
 def _decibels(error: float) -> float:
-    return 20.0 * math.log10(error + 1e-300)
+    return 20.0 * math.log10(error + 1e-16)
 
 
 def test_envelopes_begin_with_the_notes_and_the_highest_counts(accuracy: Callable[..., None]) -> None:
