@@ -66,6 +66,8 @@ def make_inner(
     for name, entry in entries.items():
         if not str(name).isidentifier():
             raise UserError(f"{where}: '{name}' is no name for a block; use letters, digits and _.")
+        if isinstance(entry, Mapping) and "sidechain" in entry:
+            raise UserError(f"{where}.{name}.sidechain: what a rack's blocks listen to is set on the rack itself.")
         block, knobs = make(entry, f"{where}.{name}", sample_rate, context)
         if isinstance(block, Instrument | NoteBlock):
             raise UserError(f"{where}.{name}: block '{block.name}' plays or makes notes; a rack holds audio blocks.")
