@@ -37,7 +37,7 @@ class Sampler(Instrument):
 
         y(t) = gain * velocity gain * adsr(t) * shelf[recording(start_offset + t 2^((pitch + tune - root) / 12))]
 
-    A note plays the zones that its key and velocity (rounded) fall into, or those of the nearest key. A recording is
+    A note plays the zones that its key and velocity (rounded) fall into; outer keys play the outermost. A recording is
     read between its samples by a 64-tap Kaiser-windowed sinc (`dsp/interpolation`), and what would alias at the pitch
     played is taken out before, so transposing is clean both ways. Loops repeat seamlessly. With `keep=duration` a note
     runs its course in the same time at every pitch (a phase vocoder stretches the recording as much as the pitch
@@ -100,8 +100,14 @@ class Sampler(Instrument):
         level = settings["level"]
         shape = notes.batch, round(notes.length * self.sample_rate)
         sides = [torch.zeros(shape, dtype=level.dtype, device=level.device) for _ in range(2 if self.stereo else 1)]
+        key = torch.round(notes.pitch.detach()).clamp(*self._keys())
+        hardness = torch.round(notes.velocity.detach() * 127.0).clamp(0.0, 127.0)
         for zone in self.zones:
-            for chosen, prepared in self._chosen(zone, notes, settings):
+            mine = (key >= zone.keys[0]) & (key <= zone.keys[1])
+            mine &= (hardness >= zone.velocities[0]) & (hardness <= zone.velocities[1]) & (notes.mask.detach() > 0)
+            if not bool(mine.any()):
+                continue
+            for chosen, prepared in self._chosen(zone, mine, notes, settings):
                 for voices in allocate(notes, self.sample_rate, _tail(zone, notes, settings), chosen):
                     played = self._voice(zone, prepared, voices, notes, settings)
                     for side, onto in enumerate(sides):
@@ -115,12 +121,8 @@ class Sampler(Instrument):
         )
         return filter_sections(audio, shelf[0][:, None], shelf[1][:, None])
 
-    def _chosen(self, zone: Zone, notes: Notes, settings: Settings) -> Iterator[tuple[Tensor, Prepared]]:
-        """The notes (batch, notes) that a zone plays, apart by how its recording must be made ready for them."""
-        key = torch.round(notes.pitch.detach()).clamp(*self._keys())
-        hardness = torch.round(notes.velocity.detach() * 127.0).clamp(0.0, 127.0)
-        mine = (key >= zone.keys[0]) & (key <= zone.keys[1])
-        mine = mine & (hardness >= zone.velocities[0]) & (hardness <= zone.velocities[1]) & (notes.mask.detach() > 0)
+    def _chosen(self, zone: Zone, mine: Tensor, notes: Notes, settings: Settings) -> Iterator[tuple[Tensor, Prepared]]:
+        """Of a zone's notes, bool (batch, notes), those that need its recording made ready alike, with that."""
         transposed = self._transposition(zone, notes.pitch, settings["tune"][:, None]).detach()
         speed = transposed + 12.0 * math.log2(zone.rate / self.sample_rate)
         limit = torch.round(speed).clamp(0.0, 96.0).long()
