@@ -52,8 +52,7 @@ def test_aliasing_of_a_high_note(accuracy) -> None:
     settings = _settings(block, torch.float64, decay=0.0, brightness=12.0, noise_level=-40.0)
     notes = Notes.of([0.0], [2.0], [97.0], [1.0], length=1.5, dtype=torch.float64)
     audio = block(notes, settings)[0, 0, 22050:62050].numpy()
-    quiet = block(notes, settings | {"level": settings["level"]})[0, 0, 22050:62050].numpy()
-    power = np.abs(np.fft.rfft(quiet * np.kaiser(len(audio), 16))) ** 2
+    power = np.abs(np.fft.rfft(audio * np.kaiser(len(audio), 16))) ** 2
     hertz = np.fft.rfftfreq(len(audio), 1 / RATE)
     first = 440.0 * 2 ** ((97 - 69) / 12)
     between = np.abs((hertz / first + 0.5) % 1.0 - 0.5) * first > 40.0
@@ -63,7 +62,7 @@ def test_aliasing_of_a_high_note(accuracy) -> None:
     level = 10 * math.log10(power[folded & between].sum() / power.sum())
     noise_there = 10 * math.log10(power[between & ~folded].mean() / power[between & folded].mean())
     assert noise_there > -1.0  # nothing stands out where partials would fold to
-    accuracy("instruments/ddsp", "aliasing (and noise), 4th harmonic band of C#7", level, bound=-40.0)
+    accuracy("instruments/ddsp", "aliasing (and noise) of C#7", level, bound=-40.0)
 
 
 def test_velocity_and_loudness_change_level_and_timbre() -> None:

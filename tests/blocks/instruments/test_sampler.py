@@ -42,32 +42,34 @@ def _error(ours: np.ndarray, theirs: np.ndarray) -> float:
     return 20 * math.log10(np.sqrt(np.mean((ours - theirs) ** 2) / np.mean(theirs**2)))
 
 
-@pytest.mark.parametrize("semitones", [-12.0, -4.7, 0.0, 0.31, 7.0, 12.0, 19.4])
-def test_tones_are_transposed_to_exact_tones(tmp_path: Path, accuracy, semitones: float) -> None:
+def test_tones_are_transposed_to_exact_tones(tmp_path: Path, accuracy) -> None:
     """All tones stay below 0.82 of the Nyquist frequency, before and after. WAV in float32: -140 dB and better."""
-    ratio = 2 ** (semitones / 12)
-    hertz = [f for f in (311.0, 1234.5, 4000.0, 9000.0, 15000.0) if f * max(ratio, 1.0) < 17000]
-    path = _write(tmp_path / "tones_C4.wav", _tones(hertz, 2.5))
-    ours = _play(Sampler(RATE, file=str(path)), 60.0 + semitones, 0.7)[0, 2000:30000]
-    count = len([f for f in (311.0, 1234.5, 4000.0, 9000.0, 15000.0) if f * max(ratio, 1.0) < 17000])
-    time = np.arange(2000, 30000) / RATE
-    exact = sum(np.sin(2 * np.pi * f * ratio * time + 0.3 * k) for k, f in enumerate(hertz)) / count
-    accuracy("instruments/sampler", "exact tones, -12 to +19 semitones", _error(ours, exact), bound=-80.0)
+    worst = -200.0
+    for semitones in (-12.0, -4.7, 0.0, 0.31, 7.0, 12.0, 19.4):
+        ratio = 2 ** (semitones / 12)
+        hertz = [f for f in (311.0, 1234.5, 4000.0, 9000.0, 15000.0) if f * max(ratio, 1.0) < 17000]
+        path = _write(tmp_path / "tones_C4.wav", _tones(hertz, 2.5))
+        ours = _play(Sampler(RATE, file=str(path)), 60.0 + semitones, 0.7)[0, 2000:30000]
+        time = np.arange(2000, 30000) / RATE
+        exact = sum(np.sin(2 * np.pi * f * ratio * time + 0.3 * k) for k, f in enumerate(hertz)) / len(hertz)
+        worst = max(worst, _error(ours, exact))
+    accuracy("instruments/sampler", "exact tones, -12 to +19 semitones", worst, bound=-80.0)
 
 
-@pytest.mark.parametrize("semitones", [5.0, 12.0, 24.0, 36.0])
-def test_nothing_aliases_above_the_recorded_pitch(tmp_path: Path, accuracy, semitones: float) -> None:
+def test_nothing_aliases_above_the_recorded_pitch(tmp_path: Path, accuracy) -> None:
     """A comb of tones up to 20 kHz: whatever is heard that is no transposed tone below the Nyquist frequency."""
     hertz = [997.0 * k for k in range(1, 21)]
     path = _write(tmp_path / "comb_C4.wav", _tones(hertz, 6.0))
-    ours = _play(Sampler(RATE, file=str(path)), 60.0 + semitones, 0.5)[0, 2000:20000]
-    power = np.abs(np.fft.rfft(ours * scipy.signal.windows.kaiser(len(ours), 16))) ** 2
-    bins = np.arange(len(power)) * RATE / len(ours)
-    alias = np.ones(len(power), dtype=bool)
-    for f in hertz:
-        alias &= np.abs(bins - f * 2 ** (semitones / 12)) > 25.0
-    level = 10 * math.log10(power[alias].sum() / power.sum())
-    accuracy("instruments/sampler", "aliasing, comb to 20 kHz, up to 3 octaves up", level, bound=-80.0)
+    worst = -200.0
+    for semitones in (0.4, 5.0, 12.0, 24.0, 36.0):
+        ours = _play(Sampler(RATE, file=str(path)), 60.0 + semitones, 0.5)[0, 2000:20000]
+        power = np.abs(np.fft.rfft(ours * scipy.signal.windows.kaiser(len(ours), 16))) ** 2
+        bins = np.arange(len(power)) * RATE / len(ours)
+        alias = np.ones(len(power), dtype=bool)
+        for f in hertz:
+            alias &= np.abs(bins - f * 2 ** (semitones / 12)) > 25.0
+        worst = max(worst, 10 * math.log10(power[alias].sum() / power.sum()))
+    accuracy("instruments/sampler", "aliasing, comb to 20 kHz, up to 3 octaves up", worst, bound=-80.0)
 
 
 def test_agrees_with_scipy_a_fifth_up(tmp_path: Path, accuracy) -> None:
@@ -118,6 +120,7 @@ def test_kept_durations_stay_and_pitch_moves(tmp_path: Path, accuracy, keep: str
     tone = sum(np.sin(2 * np.pi * 220.0 * k * time) / k for k in range(1, 20))
     path = _write(tmp_path / "decay_A3.wav", 0.3 * tone * np.exp(-3.0 * time))
     sampler = Sampler(RATE, file=str(path), keep=keep)
+    worst = 0.0
     for semitones in (-12.0, 5.0, 12.0):
         ours = _play(sampler, 57.0 + semitones, 1.2)[0]
         levels = [np.sqrt(np.mean(ours[round(at * RATE) :][:8820] ** 2)) for at in (0.2, 0.7)]
@@ -127,7 +130,8 @@ def test_kept_durations_stay_and_pitch_moves(tmp_path: Path, accuracy, keep: str
         spectrum = np.abs(np.fft.rfft(part, 1 << 20))
         near = np.abs(12 * np.log2(np.maximum(hertz, 1) / 220.0) - semitones) < 1
         cents = 1200 * np.log2(hertz[near][spectrum[near].argmax()] / 220.0) - 100 * semitones
-        accuracy("instruments/sampler", f"the pitch asked for, keep={keep}", abs(cents), bound=2.0, unit="cent")
+        worst = max(worst, abs(cents))
+    accuracy("instruments/sampler", f"the pitch asked for, keep={keep}", worst, bound=2.0, unit="cent")
 
 
 def test_formants_stay_only_where_they_are_to_be_kept(tmp_path: Path) -> None:
