@@ -23,6 +23,8 @@ SECTIONS = 8
 """All-passes in a row: the more, the higher the partials that stand where those of a stiff string do."""
 
 _STEPS = 12
+_STEEPEST = 1.0
+"""[1/samples] Poles that die faster are taken to die like this: they are not heard."""
 
 
 class Loop(NamedTuple):
@@ -60,14 +62,16 @@ def tuned(frequency: Tensor, gain: Tensor, brightness: Tensor, allpass: Tensor) 
     """The loop whose first pole has the frequency [radians per sample], (voices,).
 
     Both parts of L(s_1) = 2 pi j at s_1 = fall + j frequency: alternately the delay from the imaginary part and the
-    fall from the real one, which contracts by less than 1/100 a turn.
+    fall by Newton's method from the real one.
     """
     fall = torch.zeros_like(frequency)
     delay = 2.0 * math.pi / frequency
     for _ in range(8):
-        log = _filters(Loop(delay, gain, brightness, allpass), torch.complex(fall, frequency)[:, None])[:, 0]
+        place = torch.complex(fall, frequency)[:, None]
+        log = _filters(Loop(delay, gain, brightness, allpass), place)[:, 0]
         delay = (2.0 * math.pi + log.imag) / frequency
-        fall = log.real / delay
+        steep = slope(Loop(delay, gain, brightness, allpass), place)[:, 0].real.detach().clamp_min(0.1)
+        fall = (fall + (log.real - fall * delay) / steep).clamp(-_STEEPEST, 0.0)
     return Loop(delay, gain, brightness, allpass)
 
 
@@ -93,10 +97,13 @@ def poles(loop: Loop, frequency: Tensor, top: Tensor) -> Tensor:
         for _ in range(_STEPS):
             missing = (_phase(loop, place) - turns).imag / slope(loop, place).real
             place = torch.complex(place.real, (place.imag - missing).clamp(0.0, math.pi))
-        for _ in range(3):
+        for _ in range(5):
             place = place - (_phase(loop, place) - turns) / slope(loop, place)
-        steep = slope(loop, place)
-    return place - (_phase(loop, place) - turns) / steep
+            place = torch.complex(place.real.clamp(-_STEEPEST, 0.0), place.imag.clamp(0.0, math.pi))
+        missing = (_phase(loop, place) - turns) / slope(loop, place)
+        found = missing.abs() < 1e-6
+    missing = (_phase(loop, place) - turns) / slope(loop, place).detach()
+    return place - torch.where(found, missing, torch.zeros_like(missing))
 
 
 def slope(loop: Loop, place: Tensor) -> Tensor:

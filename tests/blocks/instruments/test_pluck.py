@@ -129,3 +129,21 @@ def test_harder_plucks_are_louder_and_brighter_and_strings_sound_alike_at_all_ra
     assert centres == sorted(centres)
     low, high = (_play(45.0, rate, seconds=0.5, brightness=500.0) for rate in (44100, 88200))
     assert 20.0 * np.log10(np.linalg.norm(high[::2] - low) / np.linalg.norm(low)) < -40.0
+
+
+@pytest.mark.parametrize("rate", [8000, RATE])
+def test_the_whole_keyboard_is_finite_at_every_corner(rate: int) -> None:
+    """Down to 8 Hz and up to 12.5 kHz, where no loop with these filters could be built."""
+    pluck = Pluck(rate)
+    notes = Notes.of([-0.05, 0.0, 0.01], [0.1, 0.1, 0.1], [0.0, 60.0, 127.0], length=0.1).expand(8)
+    generator = torch.Generator().manual_seed(0)
+    settings = {
+        parameter.name: parameter.from_unit(torch.randint(0, 2, (8,), generator=generator).float())
+        .clamp(parameter.low, parameter.high)
+        .requires_grad_()
+        for parameter in pluck.parameters
+    }
+    audio = pluck(notes, settings)
+    assert torch.isfinite(audio).all()
+    gradients = torch.autograd.grad(audio.square().sum(), list(settings.values()))
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
