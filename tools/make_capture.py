@@ -22,7 +22,7 @@ from hitchain import blocks, files
 from hitchain.blocks.amps.capture_files import parse
 from hitchain.blocks.dsp.captures import WaveNet
 
-RATE, LENGTH, CHANNELS = 48_000, 6144, 4
+RATE, LENGTH, BATCH, CHANNELS = 48_000, 12_288, 4, 4
 DILATIONS = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
 TARGET = Path(__file__).resolve().parent.parent / "hitchain" / "data" / "captures" / "plain.nam"
 SETTINGS = {"drive": 26.0, "bias": 0.3, "master": 6.0, "sag": 0.0, "presence": 0.4, "treble": 0.6}
@@ -82,8 +82,8 @@ def main(budget: float) -> None:
     optimizer = torch.optim.Adam(knobs, lr=1e-2)
     while (share := (time.monotonic() - begin) / budget) < 1.0:
         optimizer.param_groups[0]["lr"] = 1e-2 * (1.0 - share) + 5e-5
-        rows = torch.randint(280, (16,), generator=generator)
-        starts = torch.randint(RATE - LENGTH - network.reach, (16,), generator=generator)
+        rows = torch.randint(280, (BATCH,), generator=generator)
+        starts = torch.randint(RATE - LENGTH - network.reach, (BATCH,), generator=generator)
         played = torch.stack([dry[r, s : s + LENGTH + network.reach] for r, s in zip(rows, starts, strict=True)])
         wanted = torch.stack([wet[r, s + network.reach :][:LENGTH] for r, s in zip(rows, starts, strict=True)])
         error = network.inside(played[:, None]) - wanted
@@ -91,7 +91,7 @@ def main(budget: float) -> None:
         loss = lifted[0].square().mean() / lifted[1].square().mean()
         loss = loss + error.square().mean() / wanted.square().mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(knobs, 1.0)
         optimizer.step()
         steps += 1
@@ -102,11 +102,12 @@ def main(budget: float) -> None:
     named = dict(network.named_buffers())
     row = [named["0_rechannel"], *(named[f"0_{n}_{p}"] for n in range(len(DILATIONS)) for p in range(5))]
     row += [named["0_head"], named["0_head_bias"], torch.tensor([network.scale])]
-    data["weights"] = [round(value, 7) for value in torch.cat([part.detach().flatten() for part in row]).tolist()]
+    weights = [round(value, 7) for value in torch.cat([part.detach().flatten() for part in row]).tolist()]
+    data["weights"] = weights
     about = "a small WaveNet trained by tools/make_capture.py on amps/tube; made for hitchain, CC0"
     data["metadata"] = {"name": "plain", "modeled_by": about, "training_esr": esr}
     files.write_text(TARGET, json.dumps(data) + "\n")
-    print(f"{steps} steps, {len(data['weights'])} weights, {array.activation}: ESR {esr:.4f} on unheard notes")
+    print(f"{steps} steps, {len(weights)} weights, {array.activation}: ESR {esr:.4f} on unheard notes")
 
 
 if __name__ == "__main__":
