@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import scipy.signal
 import torch
+from test_tube import off_harmonics, sine
 from torch import Tensor
 
 from hitchain import blocks
 from hitchain.blocks.amps import american_clean, bass, british_class_a, british_high_gain, circuit, modern_high_gain
 from hitchain.blocks.amps.circuit import CircuitAmplifier
 from hitchain.blocks.dsp import circuits
-from tests.blocks.amps.test_tube import off_harmonics, sine
 
 RATE = 44_100
 NAMES = ("american_clean", "british_class_a", "british_high_gain", "modern_high_gain", "bass")
