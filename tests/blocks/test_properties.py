@@ -81,7 +81,7 @@ class Case:
 
         drums = plays_drums(block)
         chosen = torch.randint(len(DRUMS), (count,), generator=generator).tolist()
-        pitches = [DRUMS[index] for index in chosen] if drums else drawn(24.0, 108.0)
+        pitches = [DRUMS[index] for index in chosen] if drums else drawn(0.0, 127.0)
         notes = Notes.of(
             drawn(-0.02, seconds), drawn(0.001, 0.1), pitches, drawn(0.05, 1.0), seconds, dtype=torch.float64
         )
