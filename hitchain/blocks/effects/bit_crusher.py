@@ -26,7 +26,7 @@ class BitCrusher(Block):
     """
 
     parameters = (
-        Parameter("bits", 1.0, 16.0, 8.0, "bit", description="bits a unit of full scale", estimate=True),
+        Parameter("bits", 1.0, 16.0, 8.0, "bits", description="bits a unit of full scale", estimate=True),
         Parameter("rate", 250.0, 44100.0, 11025.0, "Hz", "log", description="new sample rate", estimate=True),
         Parameter("mix", 0.0, 1.0, 1.0, varying=True, description="0 clean, 1 crushed"),
     )
