@@ -14,7 +14,8 @@ from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 
 STACK = circuits.ToneStack(250e3, 250e3, 10e3, 100e3, 250e-12, 100e-9, 47e-9)
-"""As commonly given for the Fender AB763 (1963): treble and bass 250 k, middle 10 k, slope 100 k, 250 pF, 0.1 uF, 0.047 uF."""
+"""As commonly given for the Fender AB763 (1963):
+treble and bass 250 k, middle 10 k, slope 100 k, 250 pF, 0.1 uF, 0.047 uF."""
 
 VOLUME, BRIGHT = 1e6, 47e-12
 """The volume control [ohm] and the capacitor across it [F]."""

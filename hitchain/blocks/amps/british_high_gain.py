@@ -11,7 +11,8 @@ from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 
 STACK = circuits.ToneStack(220e3, 1e6, 22e3, 33e3, 470e-12, 22e-9, 22e-9)
-"""As commonly given for the Marshall 2203 (1981): treble 220 k, bass 1 M, middle 22 k, slope 33 k, 470 pF, 22 nF, 22 nF."""
+"""As commonly given for the Marshall 2203 (1981):
+treble 220 k, bass 1 M, middle 22 k, slope 33 k, 470 pF, 22 nF, 22 nF."""
 
 
 @register("amps/british_high_gain")

@@ -11,7 +11,8 @@ from hitchain.blocks.parameter import Parameter, Settings
 from hitchain.blocks.registry import register
 
 STACK = circuits.ToneStack(250e3, 250e3, 25e3, 47e3, 500e-12, 20e-9, 20e-9)
-"""As commonly given for the Mesa Dual Rectifier (1992), not checked against its schematic: treble and bass 250 k, middle 25 k, slope 47 k, 500 pF, 20 nF, 20 nF."""
+"""As commonly given for the Mesa Dual Rectifier (1992), not checked against its schematic:
+treble and bass 250 k, middle 25 k, slope 47 k, 500 pF, 20 nF, 20 nF."""
 
 RESONANCE = 90.0
 """Where the loudspeaker resonates and the feedback lets it [Hz]."""

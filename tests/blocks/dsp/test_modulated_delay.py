@@ -32,7 +32,9 @@ def test_a_constant_does_not_flutter() -> None:
 def test_whole_delays_with_feedback_are_a_comb() -> None:
     noise = np.random.default_rng(0).standard_normal(3000)
     expected = scipy.signal.lfilter([0.0] * 37 + [1.0], [1.0] + [0.0] * 36 + [-0.8], noise)
-    heard = modulated_delay(torch.tensor(noise)[None], torch.full((1, 3000), 37.0), torch.tensor([0.8], dtype=torch.float64))
+    heard = modulated_delay(
+        torch.tensor(noise)[None], torch.full((1, 3000), 37.0), torch.tensor([0.8], dtype=torch.float64)
+    )
     np.testing.assert_allclose(heard[0].numpy(), expected, atol=1e-12)
 
 
