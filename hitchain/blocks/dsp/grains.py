@@ -33,7 +33,9 @@ TAPS, CELLS = 24, 64
 BETA = 9.0
 
 
-def transposed(audio: Tensor, ratio: Tensor, sample_rate: int, start: float = 0.0, fused: bool | None = None) -> Tensor:
+def transposed(
+    audio: Tensor, ratio: Tensor, sample_rate: int, start: float = 0.0, fused: bool | None = None, aligned: bool = True
+) -> Tensor:
     """Audio at another pitch and the same speed.
 
     Args:
@@ -41,6 +43,7 @@ def transposed(audio: Tensor, ratio: Tensor, sample_rate: int, start: float = 0.
         ratio: of frequencies, (batch,), above 0.
         sample_rate: [Hz].
         start: when in the song the audio begins [s]: grains keep their places in the song.
+        aligned: grains are taken from where they fit; else, for sound without a pitch, from their places.
         fused: the compiled kernels instead of tensor operations for reading; by default on CPU.
 
     Returns:
@@ -50,7 +53,8 @@ def transposed(audio: Tensor, ratio: Tensor, sample_rate: int, start: float = 0.
         return audio
     hop = round(HOP * sample_rate)
     lead = round(start * sample_rate) % hop
-    moved = _aligned(audio.detach(), ratio.detach(), hop, lead, round(REACH * sample_rate))
+    reach = round(REACH * sample_rate) if aligned else 0
+    moved = _aligned(audio.detach(), ratio.detach(), hop, lead, reach)
     limited = _band_limited(audio, ratio)
     if audio.device.type == "cpu" if fused is None else fused:
         result: Tensor = _Shift.apply(limited, ratio.double(), moved, hop, lead)  # type: ignore[no-untyped-call]
@@ -62,6 +66,9 @@ def _aligned(audio: Tensor, ratio: Tensor, hop: int, lead: int, reach: int) -> T
     """m_k: int64 (batch, grains)."""
     from hitchain.blocks.dsp import grains_kernels as kernels
 
+    if reach == 0:
+        places = torch.arange((audio.shape[-1] + lead) // hop + 2, device=audio.device) * hop
+        return places - lead - torch.round(ratio.double()[:, None] * places).long()
     mono = audio.mean(dim=1).double().cpu().contiguous()
     moved = torch.empty(len(mono), (mono.shape[-1] + lead) // hop + 2, dtype=torch.int64)
     given = (mono.numpy(), ratio.double().cpu().numpy(), hop, lead, reach, COARSE)
