@@ -95,6 +95,15 @@ class Decoder(nn.Module):
         return _positive(total), torch.softmax(shares, dim=-1), 0.1 * _positive(hiss)
 
 
+def frozen(decoder: Decoder) -> Decoder:
+    """The same decoder with its weights as buffers: they move with it, and nothing can train them."""
+    for module in decoder.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, weight.detach())
+    return decoder
+
+
 def _within(x: Tensor, low: float, high: float, edge: float) -> Tensor:
     """x, held softly between two ends: beyond what it has heard, a network's guesses run wild."""
     raised = low + edge * softplus((x - low) / edge)

@@ -41,7 +41,7 @@ class Tape(Block):
     parameters = (
         Parameter("drive", -12.0, 18.0, 3.0, "dB", description="level onto the tape"),
         Parameter("bias", 0.0, 1.0, 0.6, description="bias current: crackling to clean"),
-        Parameter("speed", 3.75, 30.0, 15.0, "", "log", description="inches a second: dark and boomy to open"),
+        Parameter("speed", 3.75, 30.0, 15.0, "in/s", "log", description="of the tape: dark and boomy to open"),
         Parameter("wow", 0.0, 1.0, 0.08, "%", description="slow deviation of the speed"),
         Parameter("flutter", 0.0, 0.5, 0.04, "%", description="fast deviation of the speed"),
         Parameter("noise", -80.0, -30.0, -60.0, "dB", description="noise that rides on the signal"),

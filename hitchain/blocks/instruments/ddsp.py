@@ -75,7 +75,7 @@ class Ddsp(Instrument):
 
     def __init__(self, sample_rate: int = 44100, instrument: str = "trumpet") -> None:
         super().__init__(sample_rate)
-        self.decoder = decoders.load(decoders.find(str(instrument))).requires_grad_(False)
+        self.decoder = decoders.frozen(decoders.load(decoders.find(str(instrument))))
         self.about = self.decoder.about
 
     def tail(self, settings: Settings) -> float:

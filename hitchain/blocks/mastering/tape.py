@@ -31,7 +31,7 @@ class MasterTape(Block):
     parameters = (
         Parameter("drive", -12.0, 15.0, default=0.0, unit="dB", description="level onto the tape"),
         Parameter("bias", 0.0, 1.0, default=0.85, description="bias current: thick to clean"),
-        Parameter("speed", 7.5, 30.0, default=30.0, scale="log", description="inches a second: warm to open"),
+        Parameter("speed", 7.5, 30.0, default=30.0, unit="in/s", scale="log", description="of the tape: warm to open"),
         Parameter("mix", 0.0, 1.0, default=0.8, description="0 clean, 1 tape"),
     )
     presets: ClassVar = {
