@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class Fader(LinearBlock):
         Parameter("level", -60.0, 12.0, default=0.0, unit="dB", description="fader"),
         Parameter("pan", -1.0, 1.0, default=0.0, description="-1 left, 0 centre, 1 right"),
     )
+    presets: ClassVar = {"left": {"pan": -0.6}, "right": {"pan": 0.6}, "quiet": {"level": -12.0}}
 
     def response(self, settings: Settings, n_fft: int) -> Tensor:
         gain = to_gain(settings["level"]) * math.sqrt(2.0)

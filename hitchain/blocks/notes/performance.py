@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -66,6 +68,18 @@ class Performance(NoteBlock):
         ),
         Parameter("humanise_velocity", 0.0, 0.2, default=0.0, description="random velocity, standard deviation"),
     )
+    presets: ClassVar = {
+        "tight": {"humanise_timing": 3.0, "humanise_velocity": 0.03},
+        "loose": {"humanise_timing": 12.0, "humanise_velocity": 0.08},
+        "laid back": {
+            "timing": 15.0,
+            "velocity": -0.05,
+            "swing": 54.0,
+            "humanise_timing": 6.0,
+            "humanise_velocity": 0.05,
+        },
+        "swung": {"swing": 64.0, "duration": 0.9, "humanise_timing": 5.0, "humanise_velocity": 0.05},
+    }
 
     def __init__(self, sample_rate: int = 44100, drums: bool = False, subdivision: int = 8) -> None:
         super().__init__(sample_rate)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +13,7 @@ from torch import Tensor
 
 from hitchain.blocks import SEED, Notes, create
 from hitchain.blocks.certificate import certify, example
-from hitchain.blocks.notes.performance import soft_floor
+from hitchain.blocks.notes.performance import Performance, soft_floor
 from hitchain.errors import UserError
 
 
@@ -97,6 +100,48 @@ def test_humanise_has_the_spread_it_says_and_follows_the_note() -> None:
     torch.testing.assert_close(part.onset, played.onset[:, some], rtol=0, atol=0)
     other = play(notes, seed=1, humanise_timing=10.0)
     assert not torch.equal(other.onset, played.onset)
+
+
+def test_it_is_its_formula(accuracy: Callable[..., None]) -> None:
+    """Swing as an interpolation of written time to played time, by numpy; away from the limits."""
+    generator = np.random.default_rng(3)
+    onset, length = np.sort(generator.uniform(0.5, 8.0, 40)), generator.uniform(0.1, 0.4, 40)
+    struck, tempo, swing = generator.uniform(0.3, 0.7, 40), 97.0, 63.0
+    notes = Notes.of(
+        *(x.tolist() for x in (onset, length, np.full(40, 60.0), struck)), tempo=tempo, dtype=torch.float64
+    )
+    played = play(notes, timing=-11.0, velocity=0.12, duration=0.8, swing=swing)
+    eighth = 30.0 / tempo
+    written = eighth * np.arange(40)
+    heard = written + eighth * (swing / 50.0 - 1.0) * (np.arange(40) % 2)  # every second eighth comes late
+    begin, end = (np.interp(x, written, heard) for x in (onset, onset + length))
+    expected = {"onset": begin - 0.011, "duration": 0.8 * (end - begin), "velocity": struck + 0.12}
+    worst = max(np.abs(played.tensors()[key][0].numpy() - value).max() for key, value in expected.items())
+    accuracy("notes/performance", "numpy.interp of written time to swung time", 1e3 * worst, bound=1e-6, unit="ms")
+
+
+@pytest.mark.parametrize("name", Performance.presets)
+@pytest.mark.parametrize("drums", [False, True])
+def test_presets_are_in_range_and_played_as_they_say(name: str, drums: bool) -> None:
+    block = create("notes/performance", drums=drums)
+    known = {parameter.name: parameter for parameter in block.parameters}
+    values = block.defaults(1, torch.float64)
+    for key, value in Performance.presets[name].items():
+        values[key] = torch.tensor([known[key].check(value, name)], dtype=torch.float64)
+    block.check(values)
+    notes = Notes.of(
+        [1.0 + 0.25 * i for i in range(64)], [0.2] * 64, [60.0] * 64, [0.5] * 64, tempo=120.0, dtype=torch.float64
+    )
+    played = block(notes, {**values, SEED: torch.tensor(0)})
+    moved = 1e3 * (played.onset - notes.onset)[0]
+    assert moved.abs().max() < 90.0  # never so far that a note sounds misplaced
+    assert moved[::2].mean().item() == pytest.approx(
+        float(values["timing"]), abs=0.5 * float(values["humanise_timing"])
+    )
+    assert moved[::2].std().item() == pytest.approx(float(values["humanise_timing"]), rel=0.3)
+    assert (moved[1::2].mean() - moved[::2].mean()).item() == pytest.approx(
+        250.0 * (float(values["swing"]) / 50.0 - 1.0), abs=float(values["humanise_timing"])
+    )
 
 
 def test_transpose_by_name_moves_the_notes() -> None:
