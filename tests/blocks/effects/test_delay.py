@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -31,13 +32,16 @@ def loop(audio: np.ndarray, samples: int, feedback: float, tone: float, mix: flo
 
 @pytest.mark.parametrize(("samples", "feedback", "tone", "mix"), [(441, 0.8, 18000.0, 1.0), (1000, 0.5, 500.0, 0.4)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_delay_is_the_sample_loop(samples: int, feedback: float, tone: float, mix: float, dtype: torch.dtype) -> None:
+def test_delay_is_the_sample_loop(
+    samples: int, feedback: float, tone: float, mix: float, dtype: torch.dtype, accuracy: Callable[..., None]
+) -> None:
     audio = np.random.default_rng(0).uniform(-1, 1, 9000)
     knobs = {"time": 1000.0 * samples / RATE, "feedback": feedback, "tone": tone, "mix": mix}
     settings = {name: torch.tensor([value], dtype=dtype) for name, value in knobs.items()}
     output = Delay()(torch.tensor(audio[None, None], dtype=dtype), settings)[0, 0].numpy()
     expected = loop(audio, samples, feedback, tone, mix)
-    assert np.abs(output - expected).max() < 1e-4 * np.abs(expected).max()  # -80 dB: the tail wraps at -90 dB
+    error = 20 * np.log10(np.abs(output - expected).max() / np.abs(expected).max())
+    accuracy("effects/delay", "a loop over samples", error, bound=-80.0)  # the tail wraps at -90 dB
 
 
 def test_time_is_continuous_in_fractions_of_a_sample() -> None:

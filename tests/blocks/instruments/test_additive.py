@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -12,20 +14,22 @@ from torch import Tensor
 from hitchain.blocks.instruments.additive import Additive
 from hitchain.blocks.notes.notes import Notes
 
+Accuracy = Callable[..., None]
 RATE = 44100
 PURE = {"vibrato_depth": 0.0, "noise_level": -80.0, "sustain": 1.0, "velocity_to_brightness": 0.0, "damping": 0.0}
 
 
 @pytest.mark.parametrize("pitch", [28.0, 40.5, 60.0, 76.25, 88.0, 100.0])
 @pytest.mark.parametrize("rate", [8000, 44100])
-def test_in_tune_to_a_hundredth_of_a_cent(pitch: float, rate: int) -> None:
+def test_in_tune_to_a_hundredth_of_a_cent(pitch: float, rate: int, accuracy: Accuracy) -> None:
     synthesiser = Additive(rate)
     audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.6), settings_of(synthesiser, **PURE))[0, 0]
-    assert abs(cents_off(audio.double().numpy(), 440 * 2 ** ((pitch - 69) / 12), rate)) < 0.01
+    error = abs(cents_off(audio.double().numpy(), 440 * 2 ** ((pitch - 69) / 12), rate))
+    accuracy("instruments/additive", "equal temperament, E1 to E7", error, bound=0.01, unit="cent")
 
 
 @pytest.mark.parametrize("pitch", [99.3, 111.3, 126.7])
-def test_no_energy_off_the_harmonics(pitch: float) -> None:
+def test_no_energy_off_the_harmonics(pitch: float, accuracy: Accuracy) -> None:
     """All partials equally strong: the worst case. The floor is the noise generator at its lowest, -80 dB."""
     synthesiser = Additive(RATE)
     settings = settings_of(synthesiser, **PURE, brightness=0.0, odd_even=0.0, inharmonicity=1e-6)
@@ -35,17 +39,19 @@ def test_no_energy_off_the_harmonics(pitch: float) -> None:
     fundamental = 440 * 2 ** ((pitch - 69) / 12)
     partial = np.maximum(np.round(hertz / fundamental), 1)
     on = np.abs(hertz - partial * fundamental * (1 + 0.5e-6 * (partial**2 - 1))) < 15
-    assert 10 * np.log10(power[~on].sum() / power[on].sum()) < -75
+    aliasing = 10 * np.log10(power[~on].sum() / power[on].sum())
+    accuracy("instruments/additive", "aliasing, all partials equally strong", aliasing, bound=-75.0)
 
 
-def test_partials_are_those_of_a_stiff_string() -> None:
+def test_partials_are_those_of_a_stiff_string(accuracy: Accuracy) -> None:
     synthesiser = Additive(RATE, harmonics=12)
     stiffness = 1e-3
     settings = settings_of(synthesiser, **PURE, brightness=0.0, odd_even=0.0, inharmonicity=stiffness)
     audio = synthesiser(Notes.of([0.0], [2.0], [57.0], length=1.6), settings)[0, 0].double().numpy()
     for k in (1, 5, 12):
         expected = 220 * k * np.sqrt((1 + stiffness * k**2) / (1 + stiffness))
-        assert abs(cents_off(audio, expected, RATE)) < 0.01
+        error = abs(cents_off(audio, expected, RATE))
+        accuracy("instruments/additive", "the formula of a stiff string", error, bound=0.01, unit="cent")
 
 
 def test_vibrato_swings_as_far_and_as_often_as_stated() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -12,6 +14,7 @@ from torch import Tensor
 from hitchain.blocks.instruments.subtractive import Subtractive
 from hitchain.blocks.notes.notes import Notes
 
+Accuracy = Callable[..., None]
 RATE = 44100
 OSCILLATORS = ("saw", "pulse", "triangle", "sub", "second_oscillator", "noise")
 OPEN = {
@@ -33,7 +36,7 @@ def _hertz(pitch: float) -> float:
 
 @pytest.mark.parametrize("oscillator", ["saw", "pulse", "triangle", "sub"])
 @pytest.mark.parametrize("pitch", [28.3, 60.2, 99.7, 111.3])
-def test_no_energy_off_the_harmonics(oscillator: str, pitch: float) -> None:
+def test_no_energy_off_the_harmonics(oscillator: str, pitch: float, accuracy: Accuracy) -> None:
     synthesiser = Subtractive(RATE)
     settings = settings_of(synthesiser, **OPEN | {oscillator: 1.0})
     audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.5), settings)[0, 0, RATE // 2 :].double().numpy()
@@ -41,15 +44,17 @@ def test_no_energy_off_the_harmonics(oscillator: str, pitch: float) -> None:
     hertz = np.arange(len(power)) * RATE / len(audio)
     fundamental = _hertz(pitch) / (2 if oscillator == "sub" else 1)
     on = np.abs(hertz - np.maximum(np.round(hertz / fundamental), 1) * fundamental) < min(15, fundamental / 4)
-    assert 10 * np.log10(power[~on].sum() / power[on].sum()) < -75
+    aliasing = 10 * np.log10(power[~on].sum() / power[on].sum())
+    accuracy("instruments/subtractive", f"aliasing, {oscillator}, E1 to D#8", aliasing, bound=-75.0)
 
 
 @pytest.mark.parametrize("pitch", [28.0, 40.5, 60.0, 76.25, 88.0, 100.0])
-def test_in_tune_to_a_hundredth_of_a_cent(pitch: float) -> None:
+def test_in_tune_to_a_hundredth_of_a_cent(pitch: float, accuracy: Accuracy) -> None:
     synthesiser = Subtractive(RATE)
     settings = settings_of(synthesiser, **OPEN | {"saw": 1.0})
     audio = synthesiser(Notes.of([0.0], [2.0], [pitch], length=1.6), settings)[0, 0].double().numpy()
-    assert abs(cents_off(audio, _hertz(pitch), RATE)) < 0.01
+    error = abs(cents_off(audio, _hertz(pitch), RATE))
+    accuracy("instruments/subtractive", "equal temperament, E1 to E7", error, bound=0.01, unit="cent")
 
 
 def test_detune_is_in_cents() -> None:
@@ -65,7 +70,7 @@ def test_detune_is_in_cents() -> None:
     assert apart == pytest.approx({-30.0: -30.0, 20.0: 20.0}, abs=1.0)
 
 
-def test_waveforms_are_the_textbook_ones() -> None:
+def test_waveforms_are_the_textbook_ones(accuracy: Accuracy) -> None:
     """Compared below 5 kHz, where neither the band's edge nor the open filter changes a harmonic by 1 %."""
     synthesiser = Subtractive(192000)
     time = (np.arange(38400) + 9600) / 192000
@@ -82,7 +87,8 @@ def test_waveforms_are_the_textbook_ones() -> None:
         ours, theirs = (np.abs(np.fft.rfft(x * np.hanning(len(x)))) for x in (audio, wave))
         low = np.arange(len(ours)) * 5.0 < 5000.0
         scale = 10 ** (-18 / 20) * np.sqrt(3)  # a saw's RMS is -18 dB
-        assert np.abs(ours - scale * theirs)[low].max() < 0.01 * scale * theirs.max()
+        error = 20 * np.log10(np.abs(ours - scale * theirs)[low].max() / (scale * theirs.max()))
+        accuracy("instruments/subtractive", f"scipy.signal's waveform: {oscillator}", error, bound=-40.0)
 
 
 @pytest.mark.parametrize(("poles", "fall"), [(2, -12.0), (4, -24.0)])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 
 from hitchain import blocks
@@ -33,6 +34,44 @@ def _control(name: str, knobs: dict[str, float], cue: Cue | None = None, **optio
 
 def _decibels(error: float) -> float:
     return 20.0 * math.log10(error + 1e-16)
+
+
+LFO_SHAPES = {  # amplitude of the k-th sine, from tables of Fourier series
+    "sine": lambda k: float(k == 1),
+    "triangle": lambda k: 8.0 / (math.pi * k) ** 2 * math.sin(math.pi * k / 2.0),
+    "rising": lambda k: 2.0 / (math.pi * k) * (1.0 if k % 2 else -1.0) * _lanczos(k),
+    "falling": lambda k: -2.0 / (math.pi * k) * (1.0 if k % 2 else -1.0) * _lanczos(k),
+    "square": lambda k: (4.0 / (math.pi * k) if k % 2 else 0.0) * _lanczos(k),
+}
+
+
+def _lanczos(k: int) -> float:
+    return math.sin(math.pi * k / 10.0) / (math.pi * k / 10.0)
+
+
+@pytest.mark.parametrize("shape", LFO_SHAPES)
+def test_an_lfo_is_the_sum_of_nine_sines(shape: str, accuracy: Callable[..., None]) -> None:
+    modulator = blocks.create("modulators/lfo", sample_rate=RATE)
+    assert isinstance(modulator, Modulator)
+    settings = {**modulator.defaults(1, torch.float64), "rate": torch.tensor([3.7], dtype=torch.float64)}
+    settings["phase"] = torch.tensor([-40.0], dtype=torch.float64)
+    settings["shape"] = torch.tensor([[float(name == shape) for name in LFO_SHAPES]], dtype=torch.float64)
+    found = np.asarray(modulator.control(Cue(TIMES + 100.0, None, None), settings)[0])
+    angle = 2.0 * math.pi * (3.7 * (TIMES.numpy() + 100.0) - 40.0 / 360.0)
+    expected = sum(LFO_SHAPES[shape](k) * np.sin(k * angle) for k in range(1, 10))
+    accuracy("modulators/lfo", "its Fourier series in numpy", _decibels(np.abs(found - expected).max()), bound=-200.0)
+
+
+def test_an_lfos_triangle_is_scipys(accuracy: Callable[..., None]) -> None:
+    """But for the partials above the ninth, whose amplitudes sum to 4.1 % at the tips."""
+    modulator = blocks.create("modulators/lfo", sample_rate=RATE)
+    assert isinstance(modulator, Modulator)
+    settings = modulator.defaults(1, torch.float64)
+    settings["shape"] = torch.tensor([[float(name == "triangle") for name in LFO_SHAPES]], dtype=torch.float64)
+    found = np.asarray(modulator.control(Cue(TIMES, None, None), settings)[0])
+    ideal = scipy.signal.sawtooth(2.0 * math.pi * 2.0 * TIMES.numpy() + math.pi / 2.0, width=0.5)
+    error = 100.0 * np.abs(found - ideal).max()
+    accuracy("modulators/lfo", "scipy.signal's triangle", error, bound=4.2, unit="%")
 
 
 def test_envelopes_begin_with_the_notes_and_the_highest_counts(accuracy: Callable[..., None]) -> None:
