@@ -14,7 +14,8 @@ from pathlib import Path
 
 def main(folders: list[str]) -> int:
     """A row for each run, then the mean gain and its standard deviation over runs."""
-    runs = [json.loads((Path(folder) / "result.json").read_text()) for folder in folders if Path(folder).is_dir()]
+    results = [Path(folder) / "result.json" for folder in folders]
+    runs = [json.loads(result.read_text()) for result in results if result.is_file()]  # the finished ones
     if not runs:
         print(__doc__, file=sys.stderr)
         return 2
