@@ -37,7 +37,7 @@ UNITS = [
     "%",
     ":1",
 ]
-UNITS += ["1/s", "m", "cm", "degrees", "V", "beats", "BPM", "x", "inches", "in/s", "dB/s", "bits"]
+UNITS += ["1/s", "m", "cm", "degrees", "V", "beats", "BPM", "x", "inches", "in/s", "kohm", "dB/s", "bits"]
 
 
 def test_names_are_sorted_within_the_stages_in_the_order_of_the_line() -> None:
