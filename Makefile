@@ -36,7 +36,7 @@ lint: .venv/.installed-tests
 docs: .venv/.installed-tests
 	$(BIN)/python -m hitchain.blocks.document --write docs/blocks.md
 	$(ONE_THREAD) $(BIN)/python -m hitchain.blocks.certificate --write docs/certificate.md
-	$(PYTEST) --accuracy docs/accuracy.md
+	$(PYTEST) tests --accuracy=docs/accuracy.md
 
 bench: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[bench]"
