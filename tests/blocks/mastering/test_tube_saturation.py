@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import scipy.signal
 import torch
-from torch import Tensor
+from distortions import RATE, aliasing, process, sine
 
-from hitchain import blocks
-
-RATE, FACTOR = 44100, 32
+FACTOR = 32
 Accuracy = Callable[..., None]
-
-
-def process(audio: Tensor, **values: float) -> Tensor:
-    block = blocks.create("mastering/tube_saturation", sample_rate=RATE)
-    settings = block.defaults(1, audio.dtype)
-    for key, value in values.items():
-        settings[key] = torch.full((1,), value, dtype=audio.dtype)
-    return block(audio, settings)
-
-
-def sine(frequency: float, samples: int, level: float = 1.0) -> Tensor:
-    time = torch.arange(samples, dtype=torch.float64) / RATE
-    return (level * torch.sin(2 * math.pi * frequency * time))[None, None]
+saturate = partial(process, "mastering/tube_saturation")
 
 
 def triode(u: np.ndarray, bias: float) -> np.ndarray:
@@ -38,7 +25,7 @@ def triode(u: np.ndarray, bias: float) -> np.ndarray:
 
 def test_is_its_equation_at_a_high_rate(accuracy: Accuracy) -> None:
     samples, bias = 16384, 0.4
-    audio = (sine(220.0, samples, 0.3) + sine(700.0, samples, 0.2)) * torch.from_numpy(
+    audio = (sine(220.0, samples / RATE, 0.3) + sine(700.0, samples / RATE, 0.2)) * torch.from_numpy(
         scipy.signal.windows.tukey(samples, 0.5)
     )
     high = scipy.signal.resample(audio[0, 0].numpy(), samples * FACTOR)
@@ -48,7 +35,7 @@ def test_is_its_equation_at_a_high_rate(accuracy: Accuracy) -> None:
 
     level = blocked(triode(2.0 * high, bias))
     expected = scipy.signal.resample(blocked(-triode(-level, bias)), samples)
-    output = process(audio, drive=20 * math.log10(2.0), bias=bias, weight=0.0, mix=1.0)[0, 0].numpy()
+    output = saturate(audio, drive=20 * math.log10(2.0), bias=bias, weight=0.0, mix=1.0)[0, 0].numpy()
     expected *= output @ expected / (expected @ expected)  # how the level is made up is tested below
     error = 20 * np.log10(np.linalg.norm(output - expected) / np.linalg.norm(expected))
     # what first-order antialiasing leaves at four times the rate
@@ -56,19 +43,14 @@ def test_is_its_equation_at_a_high_rate(accuracy: Accuracy) -> None:
 
 
 def test_aliasing(accuracy: Accuracy) -> None:
-    output = process(sine(4997.0, RATE), drive=18.0, mix=1.0)[0, 0, RATE // 4 : -4410].numpy()
-    energy = np.abs(np.fft.rfft(output * np.kaiser(len(output), 20.0))) ** 2
-    hertz = np.arange(len(energy)) * RATE / len(output)
-    order = np.round(hertz / 4997.0)
-    on = (np.abs(hertz - order * 4997.0) < 15.0) & (order > 0)
-    level = 10 * np.log10(energy[~on & (hertz > 20)].sum() / energy[on].sum())
+    level = aliasing("mastering/tube_saturation", drive=18.0, mix=1.0)
     accuracy("mastering/tube_saturation", "aliasing, 5 kHz sine at full drive", level, bound=-55.0)
 
 
 def test_noise_keeps_its_level_at_any_drive_and_weight() -> None:
     noise = torch.from_numpy(0.2 * np.random.default_rng(0).standard_normal(RATE))[None, None]
     for drive in (-6.0, 6.0, 18.0):
-        assert 0.85 < float(process(noise, drive=drive, mix=1.0).std() / noise.std()) < 1.15
+        assert 0.85 < float(saturate(noise, drive=drive, mix=1.0).std() / noise.std()) < 1.15
     faint = 1e-4 * noise
-    lifted, flat = (process(faint, weight=weight, drive=-6.0) for weight in (6.0, 0.0))
+    lifted, flat = (saturate(faint, weight=weight, drive=-6.0) for weight in (6.0, 0.0))
     assert float((lifted - flat).std() / flat.std()) < 1e-3
