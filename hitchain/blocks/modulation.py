@@ -152,12 +152,13 @@ class _Modulated(Block):
         (target, position), *others = still
         steps = over_audio(position, samples) * STEPS
         low, high = _touched(position)
-        parts = []
-        for step in range(low, high + 1):
+
+        def part(step: int) -> Tensor:
             value = target.from_unit(torch.full_like(own[target.name], step / STEPS))
             share = (1.0 - (steps - step).abs()).clamp_min(0.0)
-            parts.append(share * self._crossfaded(source, samples, {**own, target.name: value}, others))
-        return reduce(torch.add, parts)
+            return share * self._crossfaded(source, samples, {**own, target.name: value}, others)
+
+        return reduce(torch.add, map(part, range(low, high + 1)))  # added up as they come: one is held at a time
 
 
 def _touched(position: Tensor) -> tuple[int, int]:
