@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from hitchain.rater.target import popularity
 
 if TYPE_CHECKING:
-    from hitchain.rater.manifest import Row, read_manifest, split_by_artist
     from hitchain.rater.rater import Rater, load, members
+    from hitchain.rater.row import Row
+    from hitchain.rater.sources.manifest import read_manifest
+    from hitchain.rater.splits import split_by_artist
 
 __all__ = ["Rater", "Row", "load", "members", "popularity", "read_manifest", "split_by_artist"]
 
@@ -24,9 +26,9 @@ _HOMES = {
     "Rater": "rater",
     "load": "rater",
     "members": "rater",
-    "Row": "manifest",
-    "read_manifest": "manifest",
-    "split_by_artist": "manifest",
+    "Row": "row",
+    "read_manifest": "sources.manifest",
+    "split_by_artist": "splits",
 }
 
 

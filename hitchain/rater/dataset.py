@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hitchain.rater.augment import AugmentSettings, augment, resample
 from hitchain.rater.frontend import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE
-from hitchain.rater.manifest import Row, Skipped
 from hitchain.rater.rater import SHORTEST_SECONDS
+from hitchain.rater.row import Row, Skipped
 
 TRAINING_RATE = 32_000
 """Crops are brought to this sample rate [Hz], so that a batch can hold songs of different rates."""
@@ -36,7 +36,7 @@ def inspect(rows: Iterable[Row]) -> tuple[list[Song], list[Skipped]]:
         try:
             songs.append(_inspect(row))
         except (ValueError, soundfile.SoundFileError, OSError) as error:
-            skipped.append(Skipped(row.line, str(row.path), str(error)))
+            skipped.append(Skipped(row.line, row.name, str(error), "undecodable"))
     return songs, skipped
 
 

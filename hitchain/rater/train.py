@@ -28,7 +28,9 @@ from hitchain.rater import networks, weights
 from hitchain.rater.augment import AugmentSettings
 from hitchain.rater.dataset import TRAINING_RATE, Song, inspect, steady_crops, training_crop
 from hitchain.rater.frontend import FrontEnd, FrontEndSettings
-from hitchain.rater.manifest import Skipped, read_manifest, split_by_artist
+from hitchain.rater.row import Skipped
+from hitchain.rater.sources.manifest import read_manifest
+from hitchain.rater.splits import split_by_artist
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULT = "result.json"
@@ -311,7 +313,7 @@ def _split(
     songs: list[Song], settings: TrainSettings, skipped: list[Skipped], manifest: Path
 ) -> tuple[list[Song], list[Song]]:
     """Training and validation songs with no artist in both."""
-    by_row = {song.row: song for song in songs}
+    by_line = {song.row.line: song for song in songs}
     fractions = {"training": 1.0 - settings.validation_fraction, "validation": settings.validation_fraction}
     if len({song.row.artist.strip().casefold() for song in songs}) < 2 or len(songs) < 4:
         why = "; ".join(f"line {row.line}: {row.reason}" for row in skipped[:5])
@@ -321,14 +323,14 @@ def _split(
         )
     # In a small manifest the hash may put every artist on one side; the next seeds are tried in a fixed order.
     for attempt in range(1000):
-        parts = split_by_artist(by_row, fractions, settings.seed + attempt * 1_000_003)
+        parts = split_by_artist([song.row for song in songs], fractions, settings.seed + attempt * 1_000_003)
         if len(parts["training"]) >= 2 and parts["validation"]:
             break
     else:
         raise UserError(
             f"{manifest}: its artists cannot be split with validation_fraction={settings.validation_fraction}."
         )
-    return [by_row[row] for row in parts["training"]], [by_row[row] for row in parts["validation"]]
+    return [by_line[row.line] for row in parts["training"]], [by_line[row.line] for row in parts["validation"]]
 
 
 def _rank_correlation(ratings: np.ndarray, targets: np.ndarray) -> float | None:
