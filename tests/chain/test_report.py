@@ -18,8 +18,9 @@ import soundfile
 import torch
 from synthetic_run import STAGES, make_run
 
-from hitchain.chain.report import curve, pictures, sound, write_history_picture, write_report
+from hitchain.chain.report import sound, write_history_picture, write_report
 from hitchain.chain.report.page import KNOBS_SHOWN
+from hitchain.drawing import axes, pictures
 from hitchain.errors import UserError
 from hitchain.files import write_wav
 
@@ -332,9 +333,9 @@ def test_sizes_stay_within_the_budget(count: int, seconds: float) -> None:
 
 
 def test_ticks_are_round_and_inside() -> None:
-    assert curve.ticks(0.29, 0.55, 5) == [0.3, 0.4, 0.5]
-    assert curve.ticks(1, 200, 8) == [50, 100, 150, 200]
-    assert curve.ticks(1, 1, 8) == [1]
+    assert axes.ticks(0.29, 0.55, 5) == [0.3, 0.4, 0.5]
+    assert axes.ticks(1, 200, 8) == [50, 100, 150, 200]
+    assert axes.ticks(1, 1, 8) == [1]
 
 
 def test_colours_are_those_of_magma() -> None:

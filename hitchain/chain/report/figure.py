@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hitchain import files
-from hitchain.chain.report import curve, pictures
-from hitchain.chain.report.run import Run, number, read_run
+from hitchain.chain.report import curve
+from hitchain.chain.report.run import Run, read_run
+from hitchain.drawing import pictures
+from hitchain.drawing.page import number
 from hitchain.errors import UserError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hitchain.chain.meter import READINGS
-from hitchain.chain.report.run import number
+from hitchain.drawing.page import number
 
 WIDTH, HEIGHT, LOWEST = 640.0, 180.0, -60.0
 """Of the picture, in its own units; and the level at its bottom [dB]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -11,8 +10,9 @@ from typing import Any
 
 from hitchain import files
 from hitchain.chain.report import curve, meters, sound
-from hitchain.chain.report.run import Run, Stem, number, read_run
+from hitchain.chain.report.run import Run, Stem, read_run
 from hitchain.chain.report.sound import Sound
+from hitchain.drawing.page import duration, header, missing, notices_list, number, page, section, text, tile, tile_row
 
 Sounds = Mapping[Path, Sound | str]
 
@@ -57,24 +57,10 @@ def _page(run: Run, sounds: Sounds) -> str:
         _knobs(run.result),
         _circumstances(run),
     ]
-    template = _asset("template.html")
-    parts = {
-        "TITLE": _text(f"{_song(run)} – hitchain {_command(run)}"),
-        "STYLE": _asset("style.css"),
-        "SCRIPT": _asset("script.js"),
-        "BODY": "\n".join(section for section in sections if section),
-    }
-    pieces = template.split("@@")  # text, KEY, text, KEY, ...: what is put in is never searched again
-    return "".join(parts[piece] if index % 2 else piece for index, piece in enumerate(pieces))
-
-
-def _asset(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _text(value: object) -> str:
-    """Anything as text that cannot be read as HTML, in an element or in a quoted attribute."""
-    return html.escape(str(value), quote=True)
+    title = f"{_song(run)} – hitchain {_command(run)}"
+    own = resources.files(__package__)
+    style, script = ((own / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
+    return page(title, sections, style, script)
 
 
 def _song(run: Run) -> str:
@@ -85,39 +71,21 @@ def _command(run: Run) -> str:
     return str(run.result.get("command") or ("optimize" if run.history else "run"))
 
 
-def _section(identity: str, heading: str, *content: str) -> str:
-    inside = "\n".join(part for part in content if part)
-    return f'<section aria-labelledby="{identity}"><h2 id="{identity}">{_text(heading)}</h2>\n{inside}\n</section>'
-
-
-def _missing(text: str) -> str:
-    return f'<p class="missing">{_text(text)}</p>'
-
-
 def _header(run: Run) -> str:
     result = run.result
     parts = [f"hitchain {_command(run)}"]
     parts += [f"seed {result['seed']}"] if "seed" in result else []
     steps, seconds = number(result.get("steps")), number(result.get("seconds"))
     parts += [f"{steps:.0f} steps"] if steps is not None else []
-    parts += [_duration(seconds)] if seconds is not None else []
+    parts += [duration(seconds)] if seconds is not None else []
     parts += [str(result["stopped"])] if result.get("stopped") else []
-    line = " · ".join(_text(part) for part in parts)
-    return f'<header><h1>{_text(_song(run))}</h1><p class="subtitle">{line}</p></header>'
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+    return header(_song(run), " · ".join(parts))
 
 
 def _notices(run: Run) -> str:
     warnings = run.result.get("warnings")
     notices = [*run.problems, *([str(warning) for warning in warnings] if isinstance(warnings, list) else [])]
-    if not notices:
-        return ""
-    items = "".join(f"<li>{_text(notice)}</li>" for notice in notices)
-    return f'<ul class="notices" aria-label="Warnings">{items}</ul>'
+    return notices_list(notices)
 
 
 def _tiles(result: Mapping[str, Any]) -> str:
@@ -128,8 +96,7 @@ def _tiles(result: Mapping[str, Any]) -> str:
         _value_tile("True peak", "of the master", result, "true_peak", "dBTP"),
         _value_tile("Knobs freed", "the rest stood still", result, "learned", ""),
     ]
-    shown = [tile for tile in tiles if tile]
-    return f'<div class="tiles">{"".join(shown)}</div>' if shown else ""
+    return tile_row(tiles)
 
 
 def _rating_tile(label: str, note: str, result: Mapping[str, Any], before: str, after: str) -> str:
@@ -137,34 +104,30 @@ def _rating_tile(label: str, note: str, result: Mapping[str, Any], before: str, 
     if new is None:
         return ""
     if old is None:
-        return _tile(label, f"{new:.3f}", note)
+        return tile(label, f"{new:.3f}", note)
     gain = f'<span class="{"up" if new >= old else "down"}">{new - old:+.3f}</span>'
-    return _tile(label, f"{old:.3f} → {new:.3f}", f"{gain} {note}")
+    return tile(label, f"{old:.3f} → {new:.3f}", f"{gain} {note}")
 
 
 def _value_tile(label: str, note: str, result: Mapping[str, Any], key: str, unit: str) -> str:
     value = number(result.get(key))
-    return "" if value is None else _tile(label, f"{value:.4g} <small>{_text(unit)}</small>", note)
-
-
-def _tile(label: str, value: str, note: str) -> str:
-    return f'<div class="tile"><h3>{_text(label)}</h3><p class="value">{value}</p><p class="note">{note}</p></div>'
+    return "" if value is None else tile(label, f"{value:.4g} <small>{text(unit)}</small>", note)
 
 
 def _comparison(run: Run, sounds: Sounds) -> str:
     """Before and after at equal loudness: the louder is turned down, so that it does not win by level."""
     before, after = (_heard(run, sounds, name) for name in ("before.wav", "master.wav"))
     if isinstance(before, Sound) and isinstance(after, Sound):
-        return _section("listen", "Before and after", _switched(before, after))
-    parts = [_missing(text) for text in (before, after) if isinstance(text, str) and text]
+        return section("listen", "Before and after", _switched(before, after))
+    parts = [missing(said) for said in (before, after) if isinstance(said, str) and said]
     if isinstance(after, Sound):
         parts.append(_player("master", after, _facts(after)))
     elif isinstance(before, Sound):
         parts.append(_player("starting patch", before, _facts(before)))
     return (
-        _section("listen", "Master", *parts)
+        section("listen", "Master", *parts)
         if parts
-        else _section("listen", "Master", _missing("There is no master.wav."))
+        else section("listen", "Master", missing("There is no master.wav."))
     )
 
 
@@ -211,15 +174,15 @@ def _pictures(one: Sound, label: str) -> str:
     return (
         '<div class="pictures">'
         f'<svg viewBox="0 0 400 100" preserveAspectRatio="none" aria-hidden="true"><path d="{one.outline}"/></svg>'
-        f'<img src="{one.spectrogram}" alt="Mel spectrogram of {_text(label)}" width="400" height="64">'
+        f'<img src="{one.spectrogram}" alt="Mel spectrogram of {text(label)}" width="400" height="64">'
         '<i class="head"></i></div>'
     )
 
 
 def _player(label: str, one: Sound, facts: str) -> str:
     return (
-        f'<div class="player" data-label="{_text(label)}"><div class="name"><span>{_text(label)}</span>'
-        f'<span class="facts">{_text(facts)}</span></div>{_pictures(one, label)}'
+        f'<div class="player" data-label="{text(label)}"><div class="name"><span>{text(label)}</span>'
+        f'<span class="facts">{text(facts)}</span></div>{_pictures(one, label)}'
         f'<audio controls preload="metadata" src="{one.source}"></audio></div>'
     )
 
@@ -227,18 +190,16 @@ def _player(label: str, one: Sound, facts: str) -> str:
 def _curve(run: Run) -> str:
     if not run.history:
         return (
-            _section("climb", "The climb", _missing("There is no history.jsonl."))
-            if _command(run) == "optimize"
-            else ""
+            section("climb", "The climb", missing("There is no history.jsonl.")) if _command(run) == "optimize" else ""
         )
     drawn = curve.draw(run.history)
     if drawn is None:
-        return _section("climb", "The climb", _missing("history.jsonl holds no ratings."))
+        return section("climb", "The climb", missing("history.jsonl holds no ratings."))
     data = json.dumps(drawn.data, allow_nan=False).replace("<", "\\u003c")  # a script element ends at its end tag
-    return _section(
+    return section(
         "climb",
         "The climb",
-        f'<figure class="curve" tabindex="0">{drawn.svg}<div class="tip" role="status"></div>'
+        f'<figure class="chart curve" tabindex="0">{drawn.svg}<div class="tip" role="status"></div>'
         f"<figcaption>{drawn.legend}</figcaption></figure>",
         f'<script type="application/json" id="curve-data">{data}</script>',
     )
@@ -246,7 +207,7 @@ def _curve(run: Run) -> str:
 
 def _stages(run: Run, sounds: Sounds) -> str:
     if not run.stems:
-        return _section("stages", "Stage by stage", _missing("There are no stems in this run folder."))
+        return section("stages", "Stage by stage", missing("There are no stems in this run folder."))
     groups = [_track(name, stems, sounds) for name, stems in run.stems.items()]
     mix = run.audio("mix.wav")
     if mix is not None:
@@ -255,7 +216,7 @@ def _stages(run: Run, sounds: Sounds) -> str:
     note = "Each stage hears what the one before it gave. Levels are the stems' own; waveforms are drawn to their peak."
     if shortened:
         note += f" To keep this page small, they end here after {shortened[0].seconds:.0f} s; the files are whole."
-    return _section("stages", "Stage by stage", f'<p class="note">{_text(note)}</p>', *groups)
+    return section("stages", "Stage by stage", f'<p class="note">{text(note)}</p>', *groups)
 
 
 def _track(name: str, stems: Sequence[Stem], sounds: Sounds) -> str:
@@ -265,8 +226,8 @@ def _track(name: str, stems: Sequence[Stem], sounds: Sounds) -> str:
         if isinstance(one, Sound):
             players.append(_player(stem.stage, one, _facts(one)))
         else:
-            players.append(f'<div class="player"><div class="name">{_text(stem.stage)}</div>{_missing(one)}</div>')
-    return f'<h3 class="track">{_text(name)}</h3><div class="line">{"".join(players)}</div>'
+            players.append(f'<div class="player"><div class="name">{text(stem.stage)}</div>{missing(one)}</div>')
+    return f'<h3 class="track">{text(name)}</h3><div class="line">{"".join(players)}</div>'
 
 
 def _knobs(result: Mapping[str, Any]) -> str:
@@ -276,14 +237,14 @@ def _knobs(result: Mapping[str, Any]) -> str:
     rows = [row for row in knobs if isinstance(row, dict)]
     rows.sort(key=lambda row: -(number(row.get("moved")) or 0.0))
     if not rows:
-        return _section("knobs", "Knobs", _missing("No knob was freed."))
+        return section("knobs", "Knobs", missing("No knob was freed."))
     heads = "".join(
         f'<th scope="col"{order}><button type="button">{label}</button></th>'
         for label, order in (("Knob", ""), ("Before", ""), ("After", ""), ("Moved", ' aria-sort="descending"'))
     )
     body = "\n".join(_knob(row) for row in rows)
     table = f'<table data-shown="{KNOBS_SHOWN}"><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>'
-    return _section("knobs", "Knobs that moved most", f'<div class="scroll">{table}</div>')
+    return section("knobs", "Knobs that moved most", f'<div class="scroll">{table}</div>')
 
 
 def _knob(row: Mapping[str, Any]) -> str:
@@ -293,18 +254,18 @@ def _knob(row: Mapping[str, Any]) -> str:
     for key in ("before", "after"):
         value = number(row.get(key))
         shown = row.get(f"{key}_text") or ("" if value is None else f"{value:.4g} {row.get('unit') or ''}".strip())
-        cells.append(f'<td data-sort="{"" if value is None else repr(value)}">{_text(shown)}</td>')
+        cells.append(f'<td data-sort="{"" if value is None else repr(value)}">{text(shown)}</td>')
     width = 100.0 * min(max(moved, 0.0), 1.0)
     bar = f'<span class="bar"><span style="width:{width:.1f}%"></span></span>{width:.0f} %'
     path = str(row.get("path", ""))
-    return f'<tr><th scope="row">{_text(path)}</th>{"".join(cells)}<td data-sort="{moved!r}">{bar}</td></tr>'
+    return f'<tr><th scope="row">{text(path)}</th>{"".join(cells)}<td data-sort="{moved!r}">{bar}</td></tr>'
 
 
 def _meters(result: Mapping[str, Any]) -> str:
     readings = result.get("meters")
     if not isinstance(readings, dict) or not readings:
         return ""
-    return _section("meters", "Meters", f'<div class="scroll">{meters.table(readings)}</div>', meters.spectra(readings))
+    return section("meters", "Meters", f'<div class="scroll">{meters.table(readings)}</div>', meters.spectra(readings))
 
 
 def _circumstances(run: Run) -> str:
@@ -314,15 +275,15 @@ def _circumstances(run: Run) -> str:
     }
     facts |= environment if isinstance(environment, dict) else {}
     terms = "".join(
-        f"<div><dt>{_text(key.replace('_', ' '))}</dt><dd>{_text(value)}</dd></div>" for key, value in facts.items()
+        f"<div><dt>{text(key.replace('_', ' '))}</dt><dd>{text(value)}</dd></div>" for key, value in facts.items()
     )
-    return _section(
+    return section(
         "made",
         "How this was made",
-        f"<dl>{terms}</dl>" if terms else _missing("There is no result.json to tell seed and environment."),
-        f"<details><summary>config.yaml</summary><pre>{_text(run.config)}</pre></details>" if run.config else "",
+        f"<dl>{terms}</dl>" if terms else missing("There is no result.json to tell seed and environment."),
+        f"<details><summary>config.yaml</summary><pre>{text(run.config)}</pre></details>" if run.config else "",
         f'<p class="note">In the run folder: {_links(run)}. '
-        f"Rebuild this page with <code>hitchain report {_text(run.folder)}</code>.</p>",
+        f"Rebuild this page with <code>hitchain report {text(run.folder)}</code>.</p>",
     )
 
 

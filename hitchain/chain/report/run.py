@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hitchain.drawing.page import number
 from hitchain.errors import UserError
 
 _SIGNS_OF_A_RUN = ("result.json", "config.yaml", "patch.json", "master.wav")
@@ -63,13 +63,6 @@ def read_run(folder: Path) -> Run:
         config=_read_text(folder / "config.yaml", problems),
         problems=problems,
     )
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
 
 
 def _read_text(path: Path, problems: list[str]) -> str:

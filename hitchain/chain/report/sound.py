@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
-from torch import Tensor
 
 from hitchain import files
 from hitchain.blocks.dsp.loudness import integrated_loudness
-from hitchain.chain.report import pictures
+from hitchain.drawing import pictures
+from hitchain.drawing.mp3 import MP3_RATES, mp3
 from hitchain.errors import UserError
 
 BUDGET = 9_500_000
@@ -24,7 +23,6 @@ MASTER_RATE = 160
 """kbit/s of the masters."""
 
 _LOWEST_RATE, _HIGHEST_RATE = 40, 80  # kbit/s of the stages: what is left of the budget, within these
-_MP3_RATES = (32000, 44100, 48000)
 _SAME = 1e-4  # channels closer than this (-80 dB) are one
 
 
@@ -80,7 +78,7 @@ def load(path: Path, rate: int, longest: float | None = None, to_scale: bool = T
     """
     try:
         audio, sample_rate = files.read_audio(path)
-        if sample_rate not in _MP3_RATES:
+        if sample_rate not in MP3_RATES:
             audio, sample_rate = files.read_audio(path, 44100)
     except UserError as error:
         return str(error)
@@ -91,7 +89,7 @@ def load(path: Path, rate: int, longest: float | None = None, to_scale: bool = T
     peak = max(float(audio.abs().max()), 1e-8)
     headroom = max(peak, 1.0)  # a stem may exceed full scale, which MP3 would clip
     return Sound(
-        source=pictures.data_uri(_encode(kept / headroom, sample_rate, rate), "audio/mpeg"),
+        source=pictures.data_uri(mp3(kept / headroom, sample_rate, rate), "audio/mpeg"),
         seconds=kept.shape[1] / sample_rate,
         full_seconds=audio.shape[1] / sample_rate,
         loudness=float(integrated_loudness(audio[None], sample_rate)),
@@ -100,21 +98,6 @@ def load(path: Path, rate: int, longest: float | None = None, to_scale: bool = T
         outline=pictures.waveform_path(kept, 1.0 if to_scale else peak),
         spectrogram=pictures.data_uri(pictures.png(levels), "image/png"),
     )
-
-
-def _encode(audio: Tensor, sample_rate: int, rate: int) -> bytes:
-    """MP3 at a constant bit rate. libsndfile maps its compression level linearly: 0 is 320 kbit/s, 1 is 32."""
-    buffer = io.BytesIO()
-    soundfile.write(
-        buffer,
-        audio.T.contiguous().numpy(),
-        sample_rate,
-        format="MP3",
-        subtype="MPEG_LAYER_III",
-        compression_level=min(max((320 - rate) / 288, 0.0), 0.99),
-        bitrate_mode="CONSTANT",
-    )
-    return buffer.getvalue()
 
 
 def _seconds(path: Path) -> float:

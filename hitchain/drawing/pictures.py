@@ -85,11 +85,20 @@ def magma() -> NDArray[np.uint8]:
 
 def png(levels: NDArray[np.float64]) -> bytes:
     """A picture (rows, columns) of values 0 to 1 as a PNG file with the colour map as its palette (ISO/IEC 15948)."""
-    rows, columns = levels.shape
     steps = (levels * 85.0).round().astype(np.uint8) * 3  # 86 shades: indistinguishable here, and a third smaller
-    lines = b"".join(b"\0" + row.tobytes() for row in steps)
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"PLTE", magma().tobytes()), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
+    return _file(steps, 3, ((b"PLTE", magma().tobytes()),))
+
+
+def png_of_colours(colours: NDArray[np.uint8]) -> bytes:
+    """A picture (rows, columns, 3) of red, green and blue as a PNG file."""
+    return _file(colours, 2, ())
+
+
+def _file(pixels: NDArray[np.uint8], colour_type: int, palette: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    rows, columns = pixels.shape[:2]
+    lines = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", columns, rows, 8, colour_type, 0, 0, 0)
+    parts = ((b"IHDR", header), *palette, (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
 
 
