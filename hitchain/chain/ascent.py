@@ -1,11 +1,12 @@
-"""The climb: gradient ascent on the knobs of a song, over random windows, for a batch of candidates at once.
+"""The climb: an optimizer turns the knobs of a song upward on an objective, for a batch of candidates at once.
 
-Everything random is drawn from (seed, step), and the whole state fits in one small file, so a climb that was killed
-goes on from its checkpoint and ends where it would have.
+Each step hears a random window of the song. Everything random is drawn from (seed, step), and the whole state fits in
+one small file, so a climb that was killed goes on from its checkpoint and ends where it would have.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hitchain.chain import optimizers
 from hitchain.chain.chain import Song, Window
-from hitchain.chain.kept import keep
-from hitchain.chain.knobs import Knobs
-from hitchain.chain.objective import Judge, Objective
+from hitchain.chain.kept import Kept, keep
+from hitchain.chain.knobs import Knobs, Relaxation
+from hitchain.chain.objective import Heard, Judge, Objective, RaterFailed, Score
+from hitchain.chain.optimizers.settings import read_settings, setting
 from hitchain.chain.patch import Patch
+from hitchain.chain.phases import Phase, phases
 from hitchain.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,61 +34,74 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Schedule:
-    """How an ascent goes. Times in seconds.
+    """How an ascent goes, whatever the optimizer. Times in seconds.
 
     Attributes:
-        steps: at most this many gradient steps.
-        batch: candidates climbed side by side: the starting patch, and variations of it.
-        window: length of the stretch of the song that is rendered and rated in each step.
-        learning_rate: Adam's, on the unbounded knobs; it falls to a tenth along half a cosine.
+        steps: how many times the optimizer is asked at most.
+        batch: candidates to begin with: the starting patch, and variations of it.
+        window: length of the stretch of the song that is rendered and rated.
+        windows: how many such stretches are heard in each step; their mean counts.
         spread: how far the variations start from the patch, as a share of each knob's range (standard deviation).
         evaluate_every: steps between looks at all candidates on the same fixed windows.
         patience: looks without improvement (a plateau) or with the held-out rating falling (they part) before it ends.
         tolerance: what counts as improvement, and as falling.
         budget: wall-clock limit; None for none.
+        unlock: stages unlocked in turn (see `hitchain.chain.phases.GROUPS`); empty for all at once.
+        sweeps: where over 0, stages are climbed one at a time, taking turns so many times.
+        temperature: from and to which the blending of choices is cooled along the climb, by equal ratios.
+        gumbel: whether choices are sampled with Gumbel noise on the way.
+        rates: {pattern over knob names: how much faster or slower than others}.
     """
 
-    steps: int = 60
-    batch: int = 3
-    window: float = 4.0
-    learning_rate: float = 0.08
-    spread: float = 0.06
-    evaluate_every: int = 10
-    patience: int = 3
-    tolerance: float = 0.002
+    steps: int = setting(60, 0, 10_000_000)
+    batch: int = setting(3, 1, 100_000)
+    window: float = setting(4.0, 1.0, 3600.0)
+    windows: int = setting(1, 1, 1000)
+    spread: float = setting(0.06, 0.0, 1.0)
+    evaluate_every: int = setting(10, 1, 10_000_000)
+    patience: int = setting(3, 1, 10_000_000)
+    tolerance: float = setting(0.002, 0.0, 1e6)
     budget: float | None = None
+    unlock: Sequence[str] = ()
+    sweeps: int = setting(0, 0, 10_000)
+    temperature: Sequence[float] = (1.0, 0.1)
+    gumbel: bool = False
+    rates: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checks = {
-            "steps": self.steps >= 0,
-            "batch": self.batch >= 1,
-            "window": self.window >= 1.0,
-            "learning_rate": 0 < self.learning_rate <= 10,
-            "spread": 0 <= self.spread <= 1,
-            "evaluate_every": self.evaluate_every >= 1,
-            "patience": self.patience >= 1,
-            "tolerance": self.tolerance >= 0,
-            "budget": self.budget is None or self.budget > 0,
-        }
-        for key, good in checks.items():
-            if not good:
-                raise UserError(
-                    f"optimizer.{key}={getattr(self, key)!r} is out of range (see `hitchain optimize --help`)."
-                )
+        cold = list(self.temperature)
+        if len(cold) != 2 or not all(isinstance(value, int | float) and 0.0 < value <= 100.0 for value in cold):
+            raise UserError(
+                f"optimizer.temperature={cold!r} should be two numbers over 0, from and to, like [1.0, 0.1]."
+            )
+        if self.budget is not None and self.budget <= 0:
+            raise UserError(f"optimizer.budget={self.budget!r} is out of range: it should be a time over 0.")
+
+    @staticmethod
+    def of(**values: Any) -> Schedule:
+        """A checked schedule. Raises `UserError` for an unknown key or a value out of range."""
+        return read_settings(Schedule, values, "optimizer")
 
 
 @dataclass
 class State:
     """All that a climb knows: saved as a checkpoint, and resumed from one.
 
-    Tensors are (batch, size), but `best` (1, size). `stopped` says why it ended, empty while it goes on.
+    Attributes:
+        base: (batch, size), the candidates as the present phase began.
+        best: (1, size), the best looked at so far.
+        optimizer, objective: their own tensors.
+        step: how often the optimizer was asked, in all; `phase_step`, in the present phase.
+        stopped: why it ended; empty while it goes on.
     """
 
-    z: Tensor
-    mean: Tensor
-    square: Tensor
+    base: Tensor
     best: Tensor
+    optimizer: dict[str, Tensor] = field(default_factory=dict)
+    objective: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
+    phase: int = 0
+    phase_step: int = 0
     best_objective: float = -math.inf
     best_rating: float = -math.inf
     best_heldout: float | None = None
@@ -94,25 +111,50 @@ class State:
     stopped: str = ""
     history: list[Row] = field(default_factory=list)
 
-    TENSORS = ("z", "mean", "square", "best")
+    TENSORS = ("base", "best")
+    GROUPS = ("optimizer", "objective")
 
     def numbers(self) -> dict[str, Any]:
         """What is not a tensor, as plain data."""
-        return {key: value for key, value in self.__dict__.items() if key not in self.TENSORS}
+        return {key: value for key, value in self.__dict__.items() if key not in (*self.TENSORS, *self.GROUPS)}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Candidates to be judged.
+
+    Attributes:
+        z: (candidates, size), the unbounded knobs; a leaf that wants a gradient where the optimizer needs one.
+        patch: the same as settings.
+        windows: of the song on which they should be heard.
+    """
+
+    z: Tensor
+    patch: Patch
+    windows: list[Window]
 
 
 @dataclass(frozen=True)
 class Climbed:
-    """What a climb found: the best patch (batch 1, choices decided), why it stopped, and its history."""
+    """What a climb found.
+
+    Attributes:
+        patch: the best (batch 1), choices decided.
+        knobs: the freed knobs.
+        stopped: why it ended.
+        history: a row for each step.
+        relaxed: the patch as it was blended before its choices were decided; `patch` itself where there are none.
+    """
 
     patch: Patch
     knobs: Knobs
     stopped: str
     history: list[Row]
+    relaxed: Patch
 
 
 class Ascent:
-    """A climb in progress.
+    """A climb in progress: `advance` until `finished`; or `ask`, judge by any means, and `tell`.
 
     Args:
         song: whose knobs are turned, from `song.start`.
@@ -121,10 +163,10 @@ class Ascent:
         schedule: how it goes.
         seed: of the variations and of the windows.
         state: of a climb to be gone on with; None to begin.
+        optimizer: its name.
+        settings: its own settings; its defaults where None.
     """
 
-    BETAS = (0.9, 0.99)
-    EPSILON = 1e-8
     LOOKS = 3
     """Fixed windows on which candidates are compared."""
 
@@ -136,28 +178,32 @@ class Ascent:
         schedule: Schedule,
         seed: int = 0,
         state: State | None = None,
+        optimizer: str = "adam",
+        settings: Any = None,
     ) -> None:
-        self.song = song
-        self.objective = objective
-        self.schedule = schedule
-        self.seed = seed
+        self.song, self.objective, self.schedule, self.seed = song, objective, schedule, seed
+        self.kind = optimizers.find(optimizer)
+        self.settings = self.kind.Settings() if settings is None else settings
         self.knobs = Knobs(song, learn)
+        self.phases = phases(self.knobs, schedule.steps, schedule.unlock, schedule.sweeps)
+        self.rates = self.knobs.rates(schedule.rates)
         start = self.knobs.unbounded(song.start)
         self.neutral = self.knobs.positions(start)
         self.state = state or self._begin(start)
-        if self.state.z.shape[-1] != self.knobs.size:
-            raise UserError(
-                f"the checkpoint holds {self.state.z.shape[-1]} knob values; this song and `learn` have "
-                f"{self.knobs.size}."
-            )
+        self._check_size()
         self._to(start.device)
-        self._kept = keep(song, song.start, {knob.path for knob in self.knobs.knobs})
+        self._enter(resumed=state is not None)
         self._started = time.monotonic() - self.state.seconds
 
     def _begin(self, start: Tensor) -> State:
-        generator = torch.Generator().manual_seed(self.seed)
-        z = self.knobs.vary(start, self.schedule.batch, self.schedule.spread, generator)
-        return State(z=z, mean=torch.zeros_like(z), square=torch.zeros_like(z), best=start.clone())
+        return State(base=start.expand(self.schedule.batch, -1).clone(), best=start.clone())
+
+    def _check_size(self) -> None:
+        if self.state.base.shape[-1] != self.knobs.size:
+            raise UserError(
+                f"the checkpoint holds {self.state.base.shape[-1]} knob values; this song and `learn` have "
+                f"{self.knobs.size}."
+            )
 
     def _to(self, device: torch.device) -> None:
         """The state, which a checkpoint gives on the CPU, to where the song is."""
@@ -169,85 +215,214 @@ class Ascent:
         """Whether the climb has ended, and `state.stopped` says why."""
         return bool(self.state.stopped)
 
+    @property
+    def phase(self) -> Phase:
+        """The present phase."""
+        return self.phases[min(self.state.phase, len(self.phases) - 1)]
+
+    # Phases ----------------------------------------------------------------------------------------------------
+
+    def _enter(self, resumed: bool = False) -> None:
+        """Begin the present phase, or take it up again: its optimizer, and the audio that it leaves as it is."""
+        state = self.state
+        if not resumed:
+            state.base = self._varied(state.base)
+        columns = self.phase.columns.to(state.base.device)
+        start = optimizers.Start(
+            z=state.base[:, columns],
+            steps=self.phase.steps,
+            seed=self.seed * 1009 + state.phase,
+            rates=self.rates[self.phase.columns].to(state.base),
+            spread=self.schedule.spread,
+        )
+        self.optimizer = self.kind(start, self.settings)
+        if resumed and state.optimizer:
+            self.optimizer.restore(state.optimizer)
+            self.objective.restore(state.objective)
+        self._kept = self._keep()
+
+    def _varied(self, base: Tensor) -> Tensor:
+        """The candidates, all but the first moved a little in the columns that are freed for the first time."""
+        batch = self.schedule.batch
+        first_time = self.phase.columns.clone()
+        for earlier in self.phases[: self.state.phase]:
+            first_time &= ~earlier.columns
+        generator = torch.Generator().manual_seed(self.seed + 7919 * self.state.phase)
+        start = self.knobs.unbounded(self.song.start)
+        varied = self.knobs.vary(start, batch, self.schedule.spread, generator)
+        return torch.where(first_time.to(base.device), varied, base)
+
+    def _keep(self) -> Kept:
+        """Audio of what no phase up to this one has moved."""
+        moved = torch.stack([phase.columns for phase in self.phases[: self.state.phase + 1]]).any(dim=0)
+        freed = {knob.path for knob in self.knobs.knobs if bool(moved[knob.first : knob.first + knob.size].any())}
+        return keep(self.song, self.song.start, freed)
+
+    def _leave(self) -> None:
+        """End the present phase: the next begins where its leaders stand."""
+        state = self.state
+        leaders = self._leaders()
+        batch = self.schedule.batch
+        state.base = leaders[:batch] if len(leaders) >= batch else self._filled(leaders, batch)
+        state.phase, state.phase_step = state.phase + 1, 0
+        self._enter()
+
+    def _filled(self, leaders: Tensor, batch: int) -> Tensor:
+        return leaders[torch.arange(batch, device=leaders.device) % len(leaders)]
+
+    def _leaders(self) -> Tensor:
+        return self._embed(self.optimizer.leaders())
+
+    def _embed(self, asked: Tensor) -> Tensor:
+        """Columns of the present phase, among the others as they stand: (candidates, size)."""
+        base = self.state.base
+        whole = base if len(base) == len(asked) else base[:1].expand(len(asked), -1)
+        result = whole.clone()
+        result[:, self.phase.columns.to(base.device)] = asked.detach()
+        return result
+
+    # Steps -----------------------------------------------------------------------------------------------------
+
+    def ask(self) -> Asked:
+        """The next candidates, and the windows on which they should be heard."""
+        z = self._embed(self.optimizer.ask())
+        if self.kind.differentiates:
+            z.requires_grad_(True)
+        patch = self.knobs.apply(z, self.song.start, self._relaxation(len(z)))
+        if self.kind.decides:
+            patch = self.knobs.harden(patch)
+        return Asked(z, patch, [self._window(index) for index in range(self.schedule.windows)])
+
+    def tell(self, values: Tensor, gradient: Tensor | None = None) -> None:
+        """What the candidates last asked for are worth: values (candidates,), gradient (candidates, size)."""
+        columns = self.phase.columns.to(values.device)
+        self.optimizer.tell(values.detach(), None if gradient is None else gradient[:, columns])
+        self.state.step += 1
+        self.state.phase_step += 1
+
+    def judge(self, asked: Asked) -> tuple[Score, Tensor | None]:
+        """The score of candidates on their windows, and the gradient of the objective in z.
+
+        Windows are rendered and differentiated one after another: memory does not grow with their number.
+        """
+        scores, gradient = [], None
+        for window in asked.windows:
+            with torch.set_grad_enabled(self.kind.differentiates):
+                heard = self._hear(asked, window)
+                score = self.objective.score(heard)
+            if self.kind.differentiates:
+                (own,) = torch.autograd.grad(score.objective.sum(), asked.z, retain_graph=window != asked.windows[-1])
+                gradient = own if gradient is None else gradient + own
+            self.objective.learn(dataclasses.replace(heard, audio=heard.audio.detach()), score)
+            scores.append(score)
+        return Score.mean(scores), None if gradient is None else gradient / len(asked.windows)
+
+    def _hear(self, asked: Asked, window: Window) -> Heard:
+        audio = self.song(asked.patch, window, self._kept)
+        return Heard(
+            audio, self.song.sample_rate, self.knobs.positions(asked.z), self.neutral, asked.patch, self.song, window
+        )
+
     def advance(self) -> Row:
-        """One step: gradient, move, and every so often a look at all candidates. Returns its row of the history."""
+        """One step: ask, judge, tell, and every so often a look at the leaders. Returns its row of the history."""
+        state = self.state
+        try:
+            return self._advance()
+        except RaterFailed as failure:
+            state.stopped = str(failure)
+            return {"step": state.step + 1}
+
+    def _advance(self) -> Row:
         state = self.state
         if state.step == 0 and not state.history:
             self._look({})
+        if self.schedule.steps == 0:
+            state.stopped = "all steps taken"
+            return {"step": 0}
         row: Row = {"step": state.step + 1}
-        z = state.z.detach().requires_grad_(True)
-        window = self._window(state.step)
-        audio = self.song(self.knobs.apply(z, self.song.start), window, self._kept)
-        score = self.objective.score(
-            self.objective.rate(audio, self.song.sample_rate), self.knobs.positions(z), self.neutral
-        )
-        (gradient,) = torch.autograd.grad(score.objective.sum(), z)
-        if not bool(torch.isfinite(gradient).all()) or not bool(torch.isfinite(score.objective).all()):
+        if len(self.phases) > 1:
+            row["phase"] = self.phase.name
+        asked = self.ask()
+        score, gradient = self.judge(asked)
+        finite = bool(torch.isfinite(score.objective).all())
+        if not finite or (gradient is not None and not bool(torch.isfinite(gradient).all())):
             state.stopped = "the rating or its gradient is not finite"
             return row
-        self._move(gradient)
+        self.tell(score.objective, gradient)
         row |= {
-            "window": round(window.start, 3),
+            "window": round(asked.windows[0].start, 3),
             "rating": float(score.rating.detach().mean()),
             "ratings": [float(value) for value in score.rating.detach()],
             "objective": float(score.objective.detach().mean()),
             "terms": {name: float(term.detach().mean()) for name, term in score.terms.items()},
+            "measures": {name: float(value.detach().mean()) for name, value in score.measures.items()},
         }
-        state.step += 1
-        if state.step % self.schedule.evaluate_every == 0 or state.step >= self.schedule.steps:
+        ends = state.phase_step >= self.phase.steps or state.step >= self.schedule.steps
+        if state.step % self.schedule.evaluate_every == 0 or ends:
             self._look(row)
+        if ends and state.phase + 1 < len(self.phases):
+            self._leave()
         self._stop()
         state.seconds = time.monotonic() - self._started
         row["seconds"] = round(state.seconds, 3)
         state.history.append(row)
+        state.optimizer, state.objective = self.optimizer.state(), self.objective.state()
         return row
 
-    def _window(self, step: int) -> Window:
-        """A random stretch of the song, drawn from (seed, step)."""
+    def _window(self, index: int) -> Window:
+        """A random stretch of the song, drawn from the seed and the optimizer's round."""
+        number = (self.state.step - self.state.phase_step + self.optimizer.round) * self.schedule.windows + index
         length = min(self.schedule.window, self.song.length)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         start = float(torch.rand((), generator=generator)) * (self.song.length - length)
         return Window(start, length)
 
-    def _move(self, gradient: Tensor) -> None:
-        """Adam (Kingma and Ba 2015), upward, each candidate on its own."""
-        state, (beta1, beta2) = self.state, self.BETAS
-        state.mean = beta1 * state.mean + (1 - beta1) * gradient
-        state.square = beta2 * state.square + (1 - beta2) * gradient.square()
-        mean = state.mean / (1 - beta1 ** (state.step + 1))
-        square = state.square / (1 - beta2 ** (state.step + 1))
-        turn = 0.5 * (1 + math.cos(math.pi * min(1.0, state.step / max(1, self.schedule.steps))))
-        rate = self.schedule.learning_rate * (0.1 + 0.9 * turn)
-        state.z = state.z + rate * mean / (square.sqrt() + self.EPSILON)
+    def _relaxation(self, candidates: int) -> Relaxation | None:
+        """How choices are blended in this step."""
+        if not self.knobs.chooses or self.kind.decides:
+            return None
+        temperature = self._temperature()
+        if not self.schedule.gumbel:
+            return Relaxation(temperature)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.state.step + 500_000)
+        return Relaxation.gumbel((candidates, self.knobs.size), temperature, generator)
+
+    def _temperature(self) -> float:
+        warm, cold = (float(value) for value in self.schedule.temperature)
+        share = min(1.0, self.state.step / max(1, self.schedule.steps - 1))
+        return warm * math.exp(share * math.log(cold / warm))
+
+    # Looks -----------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def _look(self, row: Row) -> None:
-        """Compare all candidates on the same windows; keep the best, and count plateaus and partings."""
-        state = self.state
-        patch = self.knobs.apply(state.z, self.song.start)
-        ratings, heldout = [], []
+        """Compare the leaders, choices decided, on the same windows; keep the best, count plateaus and partings."""
+        leaders = self._leaders()
+        patch = self.knobs.harden(self.knobs.apply(leaders, self.song.start))
+        asked = Asked(leaders, patch, [])
+        scores, heldout = [], []
         length = min(self.schedule.window, self.song.length)
         for index in range(self.LOOKS):
             window = Window((self.song.length - length) * (index + 0.5) / self.LOOKS, length)
-            audio = self.song(patch, window, self._kept)
-            ratings.append(self.objective.rate(audio, self.song.sample_rate))
-            judged = self.objective.rate_heldout(audio, self.song.sample_rate)
+            heard = self._hear(asked, window)
+            scores.append(self.objective.score(heard))
+            judged = self.objective.rate_heldout(heard.audio, heard.sample_rate)
             if judged is not None:
                 heldout.append(judged)
-        score = self.objective.score(torch.stack(ratings).mean(dim=0), self.knobs.positions(state.z), self.neutral)
+        score = Score.mean(scores)
         strangers = torch.stack(heldout).mean(dim=0) if heldout else None
-        self._keep(score.objective, score.rating, strangers)
+        self._keep_best(leaders, score.objective, score.rating, strangers)
         row["looked"] = {
-            "best": state.best_rating,
+            "best": self.state.best_rating,
             "ratings": [float(value) for value in score.rating],
-            "diversity": float(self.knobs.positions(state.z).std(dim=0, correction=0).mean()),
+            "diversity": float(self.knobs.positions(leaders).std(dim=0, correction=0).mean()),
         }
         if strangers is not None:
             row["heldout"] = float(strangers[int(score.objective.argmax())])
 
-    def _keep(self, objective: Tensor, rating: Tensor, heldout: Tensor | None) -> None:
+    def _keep_best(self, leaders: Tensor, objective: Tensor, rating: Tensor, heldout: Tensor | None) -> None:
         state, tolerance = self.state, self.schedule.tolerance
-        leader = int(objective.argmax())
+        leader = int(objective.nan_to_num(-math.inf).argmax())
         improved = float(objective[leader]) > state.best_objective + tolerance
         fell = False
         if heldout is not None and state.best_heldout is not None:
@@ -255,7 +430,7 @@ class Ascent:
         state.parted = state.parted + 1 if improved and fell else 0
         state.stalled = 0 if improved else state.stalled + 1
         if improved and not fell:
-            state.best = state.z[leader : leader + 1].clone()
+            state.best = leaders[leader : leader + 1].clone()
             state.best_objective = float(objective[leader])
             state.best_rating = float(rating[leader])
             state.best_heldout = None if heldout is None else float(heldout[leader])
@@ -267,48 +442,71 @@ class Ascent:
         elif state.parted >= schedule.patience:
             state.stopped = "the held-out rating fell while the climbed rating rose"
         elif state.stalled >= schedule.patience:
-            state.stopped = "plateau"
-        elif schedule.budget is not None and time.monotonic() - self._started >= schedule.budget:
+            self._end_phase_or_stop("plateau")
+        if not state.stopped and schedule.budget is not None and time.monotonic() - self._started >= schedule.budget:
             state.stopped = "budget spent"
+
+    def _end_phase_or_stop(self, reason: str) -> None:
+        """A plateau ends a phase; in the last one it ends the climb."""
+        if self.state.phase + 1 < len(self.phases):
+            self.state.stalled = 0
+            self._leave()
+        else:
+            self.state.stopped = reason
 
     def result(self) -> Climbed:
         """The best so far."""
-        patch = self.knobs.apply(self.state.best, self.song.start)
-        hardened = self.knobs.harden(patch.map(lambda value: value.detach()))
-        return Climbed(hardened, self.knobs, self.state.stopped, self.state.history)
+        relaxed = self.knobs.apply(self.state.best, self.song.start, Relaxation(self._temperature()))
+        relaxed = relaxed.map(lambda value: value.detach())
+        return Climbed(self.knobs.harden(relaxed), self.knobs, self.state.stopped, self.state.history, relaxed)
 
 
 def climb(
     song: Song,
-    rater: Rater | Judge | Sequence[Judge],
+    rater: Rater | Judge | Sequence[Judge] | Objective,
     learn: Sequence[str] | None = None,
     heldout: Judge | None = None,
     seed: int = 0,
     on_step: Callable[[Row], None] | None = None,
     neutral: float = 3.0,
     bounds: float = 0.05,
-    **schedule: Any,
+    optimizer: str = "adam",
+    **settings: Any,
 ) -> Climbed:
     """Climb a rater through the knobs of a song.
 
     Args:
         song: from `Song.load`; it is climbed from `song.start`.
-        rater: any `audio (batch, channels, samples), sample_rate -> (batch,)`, differentiable; or several.
+        rater: any `audio (batch, channels, samples), sample_rate -> (batch,)`, differentiable where the optimizer
+            needs a gradient; or several; or a whole `Objective`, which then says all that is climbed.
         learn: patterns of the parameters to free; the song's own choice where None.
         heldout: a rater that stops the climb but is never climbed.
         seed: of the variations and of the windows.
         on_step: called with each row of the history.
         neutral, bounds: weights of the objective's terms.
-        **schedule: see `Schedule`, for example steps=200, batch=4.
+        optimizer: its name, as in the config group.
+        **settings: of the schedule (see `Schedule`) and of the optimizer itself, for example steps=200, batch=4.
 
     Returns:
         the best patch and how it was found. `song(result.patch)` is its master.
     """
-    judges = list(rater) if isinstance(rater, Sequence) else [rater]
-    objective = Objective(judges, heldout, neutral=neutral, bounds=bounds)
-    ascent = Ascent(song, objective, song.learn if learn is None else learn, Schedule(**schedule), seed)
+    if isinstance(rater, Objective):
+        objective = rater
+    else:
+        objective = Objective(list(rater) if isinstance(rater, Sequence) else [rater], heldout, neutral, bounds)
+    schedule, own = split_settings(optimizer, settings)
+    patterns = song.learn if learn is None else learn
+    ascent = Ascent(song, objective, patterns, schedule, seed, optimizer=optimizer, settings=own)
     while not ascent.finished:
         row = ascent.advance()
         if on_step is not None:
             on_step(row)
     return ascent.result()
+
+
+def split_settings(optimizer: str, values: dict[str, Any]) -> tuple[Schedule, Any]:
+    """The schedule and the optimizer's own settings among `values`. Raises `UserError` for an unknown key."""
+    shared = {entry.name for entry in dataclasses.fields(Schedule)}
+    schedule = Schedule.of(**{key: value for key, value in values.items() if key in shared})
+    own = optimizers.settings_of(optimizer, {key: value for key, value in values.items() if key not in shared})
+    return schedule, own

@@ -16,7 +16,7 @@ from torch import Tensor
 from hitchain import rater
 from hitchain.chain import checkpoint, run
 from hitchain.chain import config as configs
-from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State
+from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State, split_settings
 from hitchain.chain.build import build
 from hitchain.chain.chain import Song
 from hitchain.chain.objective import Objective
@@ -96,7 +96,8 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
     song = build(config)
     objective = objective_of(config)
     learn = config["learn"] if config.get("learn") is not None else song.learn
-    ascent = Ascent(song, objective, patterns(learn), schedule_of(config), config["seed"], state)
+    name, schedule, settings = optimizer_of(config)
+    ascent = Ascent(song, objective, patterns(learn), schedule, config["seed"], state, name, settings)
     run.check_space(folder, song)
     if begin:
         run.begin(folder, {"command": "optimize", **config})
@@ -200,10 +201,12 @@ def objective_of(config: Mapping[str, Any]) -> Objective:
     return Objective(climbed, heldout, float(section["neutral"]), float(section["bounds"]))
 
 
-def schedule_of(config: Mapping[str, Any]) -> Schedule:
-    """The schedule a config describes."""
-    section = {key: value for key, value in config["optimizer"].items() if key != "checkpoint_every"}
-    return Schedule(**{**section, "budget": seconds(section["budget"], "optimizer.budget")})
+def optimizer_of(config: Mapping[str, Any]) -> tuple[str, Schedule, Any]:
+    """The name of the optimizer that a config describes, the schedule, and the optimizer's own settings."""
+    section = {key: value for key, value in config["optimizer"].items() if key not in ("name", "checkpoint_every")}
+    section["budget"] = seconds(section["budget"], "optimizer.budget")
+    name = str(config["optimizer"]["name"])
+    return name, *split_settings(name, section)
 
 
 def seconds(value: Any, where: str) -> float | None:

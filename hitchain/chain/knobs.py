@@ -7,7 +7,8 @@ declared scale. A choice takes one z for each option: weights = softmax(z).
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,28 @@ EDGE = 0.02
 """How far inside its range a climb starts a knob that stands at an end: at the very end, sigmoid has no slope."""
 CHOICE_EDGE = 0.02
 """The weight at which a climb starts the options that are not chosen."""
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """How a climb blends the options of a choice: weights = softmax((z + noise) / temperature).
+
+    With Gumbel noise that is a sample of the relaxed categorical distribution (Jang, Gu and Poole; Maddison, Mnih and
+    Teh, both ICLR 2017): the lower the temperature, the nearer to one option alone.
+
+    Attributes:
+        temperature: over 0.
+        noise: (batch, size), used in the columns of choices; None for none.
+    """
+
+    temperature: float = 1.0
+    noise: Tensor | None = None
+
+    @staticmethod
+    def gumbel(shape: tuple[int, int], temperature: float, generator: torch.Generator) -> Relaxation:
+        """With noise drawn from `generator`."""
+        uniform = torch.rand(shape, generator=generator).clamp(1e-6, 1.0 - 1e-6)
+        return Relaxation(temperature, -torch.log(-torch.log(uniform)))
 
 
 @dataclass(frozen=True)
@@ -83,7 +106,7 @@ class Knobs:
                 columns.append(torch.logit(position).reshape(patch.batch, -1).expand(-1, knob.size))
         return torch.cat(columns, dim=-1).contiguous() if columns else torch.zeros(patch.batch, 0)
 
-    def apply(self, z: Tensor, patch: Patch) -> Patch:
+    def apply(self, z: Tensor, patch: Patch, relaxation: Relaxation | None = None) -> Patch:
         """The patch with the knobs at z (batch, size); differentiable. Frozen values are repeated for the batch."""
         batch = z.shape[0]
         wide = patch if patch.batch == batch else patch.map(lambda value: value.expand(batch, *value.shape[1:]))
@@ -91,6 +114,10 @@ class Knobs:
         for knob in self.knobs:
             columns = z[:, knob.first : knob.first + knob.size]
             if isinstance(knob.parameter, Choice):
+                if relaxation is not None:
+                    own = slice(knob.first, knob.first + knob.size)
+                    noise = 0.0 if relaxation.noise is None else relaxation.noise[:, own].to(columns)
+                    columns = (columns + noise) / relaxation.temperature
                 changes[knob.path, knob.parameter.name] = torch.softmax(columns, dim=-1)
             else:
                 value = knob.parameter.from_unit(torch.sigmoid(columns))
@@ -119,6 +146,28 @@ class Knobs:
         position = torch.sigmoid(z)
         moved = torch.logit((position + moves).clamp(EDGE, 1.0 - EDGE))
         return torch.cat([z, moved.to(z.device)]) if batch > 1 else z.clone()
+
+    def rates(self, by_pattern: Mapping[str, float]) -> Tensor:
+        """How fast each column should move: (size,), 1 unless a pattern over full names says otherwise; the last wins.
+
+        Raises `UserError` for a pattern that matches no knob, or a rate that is no number of 0 or more.
+        """
+        rates = torch.ones(self.size)
+        for pattern, rate in by_pattern.items():
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.0 <= rate < math.inf:
+                raise UserError(f"optimizer.rates.{pattern}={rate!r} should be a number of 0 or more.")
+            matched = [knob for knob in self.knobs if fnmatch.fnmatchcase(knob.name, pattern)]
+            if not matched:
+                names = [knob.name for knob in self.knobs]
+                raise UserError(f"optimizer.rates: no freed knob is named '{pattern}'; {_nearest_name(pattern, names)}")
+            for knob in matched:
+                rates[knob.first : knob.first + knob.size] = rate
+        return rates
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a choice is among the knobs."""
+        return any(isinstance(knob.parameter, Choice) for knob in self.knobs)
 
     def harden(self, patch: Patch) -> Patch:
         """The patch with every freed choice decided: its strongest option alone."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hitchain.chain import Knobs, Song, Window, checkpoint, climb
-from hitchain.chain.ascent import Ascent, Schedule, State
+from hitchain.chain.ascent import Ascent, State, split_settings
 from hitchain.chain.objective import Objective
 from hitchain.errors import UserError
 
@@ -47,9 +47,8 @@ def test_frozen_knobs_stay(demo: Song) -> None:
 
 
 def ascend(song: Song, steps: int, state: State | None = None, until: int | None = None) -> State:
-    ascent = Ascent(
-        song, Objective([brightness], dullness), LEARN, Schedule(steps=steps, patience=99, **FAST), 7, state
-    )
+    schedule, settings = split_settings("adam", {"steps": steps, "patience": 99, **FAST})
+    ascent = Ascent(song, Objective([brightness], dullness), LEARN, schedule, 7, state, "adam", settings)
     while not ascent.finished and (until is None or ascent.state.step < until):
         ascent.advance()
     return ascent.state
@@ -98,7 +97,7 @@ def test_budget_ends_it(demo: Song) -> None:
 @pytest.mark.parametrize("key", ["steps", "batch", "window", "learning_rate", "spread", "patience"])
 def test_a_schedule_out_of_range_is_refused(key: str) -> None:
     with pytest.raises(UserError, match=f"optimizer.{key}"):
-        Schedule(**{key: -1})
+        split_settings("adam", {key: -1})
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 40, b"not a checkpoint at all"])
