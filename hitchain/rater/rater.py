@@ -65,9 +65,7 @@ class Rater(nn.Module):
         """
         _check_audio(audio, sample_rate)
         samples = audio.shape[-1]
-        window = max(round(window_seconds * sample_rate), round(2 * SHORTEST_SECONDS * sample_rate))
-        count = max(1, round(samples / window))
-        edges = [*range(0, count * window, window), samples]
+        edges = window_edges(samples, sample_rate, window_seconds)
         parts = [self.each(audio[..., a:b], sample_rate) * (b - a) for a, b in itertools.pairwise(edges)]
         return torch.stack(parts).sum(0) / samples
 
@@ -84,6 +82,13 @@ class Rater(nn.Module):
         mean = sum(float(about["target_mean"]) for about in self.about) / len(self.about)
         deviation = sum(float(about["target_deviation"]) for about in self.about) / len(self.about)
         return (mean + deviation * rating).clamp_min(0.0)
+
+
+def window_edges(samples: int, sample_rate: int, window_seconds: float) -> list[int]:
+    """Where the windows of long audio begin and end, in samples. A remainder under half a window joins the last."""
+    window = max(round(window_seconds * sample_rate), round(2 * SHORTEST_SECONDS * sample_rate))
+    count = max(1, round(samples / window))
+    return [*range(0, count * window, window), samples]
 
 
 def load(name: str | Path) -> Rater:
