@@ -53,7 +53,7 @@ class Rater(nn.Module):
         Raises:
             UserError: the audio is shorter than a second or has a wrong shape, or the sample rate is out of range.
         """
-        _check_audio(audio, sample_rate)
+        check_audio(audio, sample_rate)
         frames = self.front_end(audio, sample_rate)
         return torch.stack([network(frames) for network in self.networks], dim=1)
 
@@ -63,7 +63,7 @@ class Rater(nn.Module):
 
         Memory does not grow with the length. A remainder under half a window joins the window before it.
         """
-        _check_audio(audio, sample_rate)
+        check_audio(audio, sample_rate)
         samples = audio.shape[-1]
         edges = window_edges(samples, sample_rate, window_seconds)
         parts = [self.each(audio[..., a:b], sample_rate) * (b - a) for a, b in itertools.pairwise(edges)]
@@ -149,7 +149,8 @@ def _from_files(paths: Sequence[Path], names: Sequence[str]) -> Rater:
     return rater.eval().requires_grad_(False)
 
 
-def _check_audio(audio: Tensor, sample_rate: int) -> None:
+def check_audio(audio: Tensor, sample_rate: int) -> None:
+    """Raise `UserError` unless this is floating-point audio (batch, 1 or 2, samples), a second or more, at a fit rate."""
     if not isinstance(sample_rate, int) or not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
         raise UserError(f"a rater hears {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz, not {sample_rate!r}.")
     if audio.ndim != 3 or audio.shape[1] not in (1, 2) or not audio.is_floating_point():
