@@ -150,7 +150,7 @@ def _from_files(paths: Sequence[Path], names: Sequence[str]) -> Rater:
 
 
 def check_audio(audio: Tensor, sample_rate: int) -> None:
-    """Raise `UserError` unless this is floating-point audio (batch, 1 or 2, samples), a second or more, at a fit rate."""
+    """Raise `UserError` unless this is floating-point audio (batch, 1 or 2, samples) of a second or more."""
     if not isinstance(sample_rate, int) or not LOWEST_SAMPLE_RATE <= sample_rate <= HIGHEST_SAMPLE_RATE:
         raise UserError(f"a rater hears {LOWEST_SAMPLE_RATE} to {HIGHEST_SAMPLE_RATE} Hz, not {sample_rate!r}.")
     if audio.ndim != 3 or audio.shape[1] not in (1, 2) or not audio.is_floating_point():
