@@ -15,6 +15,8 @@ from hitchain.blocks import registry
 from hitchain.blocks.block import Block
 from hitchain.blocks.nesting import make
 from hitchain.blocks.notes.midi import Part, Score, read_midi, select, select_controllers
+from hitchain.blocks.notes.notes import Notes
+from hitchain.blocks.notes.tempo import TempoMap
 from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
 from hitchain.chain.chain import STAGES, Bus, Song, Stage, Track
@@ -124,6 +126,10 @@ def _layouts(config: Mapping[str, Any]) -> list[_Layout]:
 
 def _layout(name: str, prefix: str, track: Mapping[str, Any]) -> _Layout:
     source = track["notes"]
+    if not source.get("file") and _plays_itself(track):
+        return _Layout(
+            name, prefix, track, Score([], TempoMap(), "", SHORTEST), Part(name, Notes.of([], [], [], length=SHORTEST))
+        )
     if not source.get("file"):
         raise UserError(f"{prefix}notes.file is missing; give a MIDI file, for example {prefix}notes.file=tune.mid.")
     score = read_midi(midi_path(str(source["file"])), torch.float64)
@@ -154,6 +160,11 @@ def midi_path(file: str) -> Path:
     return Path(file)
 
 
+def _plays_itself(track: Mapping[str, Any]) -> bool:
+    name = track["instrument"]["block"]
+    return name != "none" and bool(getattr(registry.get(name), "plays_itself", False))
+
+
 def _plays_drums(track: Mapping[str, Any]) -> bool:
     name = track["instrument"]["block"]
     return name != "none" and bool(getattr(registry.get(name), "plays_drums", False))
@@ -167,7 +178,11 @@ def _track(layout: _Layout, sample_rate: int, tempo: float, values: Values) -> T
     }
     performer, instrument, sends = stages.pop("notes"), stages.pop("instrument"), stages.pop("sends")
     heard = _sidechains(layout.prefix, layout.config)
-    return Track(layout.name, layout.part, performer, instrument, list(stages.values()), sample_rate, sends, heard)
+    part = layout.part
+    if not layout.score.parts:  # one note, for as long as what plays by itself goes on
+        seconds = max(float(getattr(block, "seconds", SHORTEST)) for _, block in instrument.members)
+        part = replace(part, notes=Notes.of([0.0], [seconds], [60.0], length=seconds, dtype=torch.float64))
+    return Track(layout.name, part, performer, instrument, list(stages.values()), sample_rate, sends, heard)
 
 
 def _buses(
@@ -277,7 +292,9 @@ def _length(song: Mapping[str, Any], tracks: Sequence[Track]) -> float:
             raise UserError(f"song.length={length!r} should be a number of seconds from {SHORTEST:g} to 3600.")
         return float(length)
     ends = [float((track.notes.onset + track.notes.duration).max()) for track in tracks if track.notes.count]
-    return max(SHORTEST, max(ends, default=0.0) + RING)
+    players = [block for track in tracks for _, block in track.instrument.members]
+    ring = 0.0 if players and all(getattr(block, "plays_itself", False) for block in players) else RING
+    return max(SHORTEST, max(ends, default=0.0) + ring)
 
 
 def _tempo(config: Mapping[str, Any], layouts: Sequence[_Layout]) -> float:
