@@ -56,9 +56,12 @@ class FrontEnd(nn.Module):
         self.settings = settings or FrontEndSettings()
 
     def forward(self, audio: Tensor, sample_rate: int) -> Tensor:
-        settings = self.settings
         level = torch.sqrt(audio.square().mean(dim=(1, 2), keepdim=True) + SILENCE_RMS**2)
-        audio = audio / level
+        return self.frames(audio / level, sample_rate)
+
+    def frames(self, audio: Tensor, sample_rate: int) -> Tensor:
+        """The frames of audio whose level was normalised before, such as a part of a long recording."""
+        settings = self.settings
         left, right = audio[:, 0], audio[:, -1]
         signals = torch.stack([(left + right) / 2, (left - right) / 2], dim=1)
         power = self._power_spectrum(signals, sample_rate)
@@ -69,7 +72,7 @@ class FrontEnd(nn.Module):
 
     def _power_spectrum(self, signals: Tensor, sample_rate: int) -> Tensor:
         """One-sided power (batch, channels, frames, bins), its sum over the bins the mean square of a steady signal."""
-        window_length, n_fft, hop = _sizes(self.settings, sample_rate)
+        window_length, n_fft, hop = sizes(self.settings, sample_rate)
         window = torch.hann_window(window_length, dtype=signals.dtype, device=signals.device)
         batch, channels, samples = signals.shape
         used = min(n_fft // 2 + 1, int(self.settings.highest * n_fft / sample_rate) + 2)
@@ -78,7 +81,7 @@ class FrontEnd(nn.Module):
         return power.reshape(batch, channels, -1, used)
 
 
-def _sizes(settings: FrontEndSettings, sample_rate: int) -> tuple[int, int, int]:
+def sizes(settings: FrontEndSettings, sample_rate: int) -> tuple[int, int, int]:
     """Window, FFT (even, a product of small primes) and hop, in samples."""
     import scipy.fft
 
@@ -90,7 +93,7 @@ def _sizes(settings: FrontEndSettings, sample_rate: int) -> tuple[int, int, int]
 @lru_cache(maxsize=32)
 def _mel_filters(settings: FrontEndSettings, sample_rate: int, bins: int) -> Tensor:
     """Triangular HTK mel filters (bins, mel_bands), each with the same area in Hz at every sample rate."""
-    _, n_fft, _ = _sizes(settings, sample_rate)
+    _, n_fft, _ = sizes(settings, sample_rate)
     all_bins = n_fft // 2 + 1
     bin_width = sample_rate / n_fft
     # The filters are laid out up to the highest mel edge whatever the rate; bins above Nyquist are then cut away.
@@ -115,3 +118,8 @@ def _mel_edges(settings: FrontEndSettings) -> Tensor:
     low, high = (2595.0 * torch.log10(torch.tensor(1.0 + f / 700.0)) for f in (settings.lowest, settings.highest))
     edges: Tensor = 700.0 * (10.0 ** (torch.linspace(float(low), float(high), settings.mel_bands + 2) / 2595.0) - 1.0)
     return edges
+
+
+def mel_centres(settings: FrontEndSettings) -> Tensor:
+    """The centre frequency of each band [Hz]: (mel_bands,)."""
+    return _mel_edges(settings)[1:-1]
