@@ -286,10 +286,10 @@ class Ascent:
     def ask(self) -> Asked:
         """The next candidates, and the windows on which they should be heard."""
         z = self._embed(self.optimizer.ask())
-        if self.kind.differentiates:
+        if self.optimizer.differentiates:
             z.requires_grad_(True)
         patch = self.knobs.apply(z, self.song.start, self._relaxation(len(z)))
-        if self.kind.decides:
+        if self.optimizer.decides:
             patch = self.knobs.harden(patch)
         return Asked(z, patch, [self._window(index) for index in range(self.schedule.windows)])
 
@@ -307,10 +307,10 @@ class Ascent:
         """
         scores, gradient = [], None
         for window in asked.windows:
-            with torch.set_grad_enabled(self.kind.differentiates):
+            with torch.set_grad_enabled(self.optimizer.differentiates):
                 heard = self._hear(asked, window)
                 score = self.objective.score(heard)
-            if self.kind.differentiates:
+            if self.optimizer.differentiates:
                 (own,) = torch.autograd.grad(score.objective.sum(), asked.z, retain_graph=window != asked.windows[-1])
                 gradient = own if gradient is None else gradient + own
             self.objective.learn(dataclasses.replace(heard, audio=heard.audio.detach()), score)
@@ -379,7 +379,7 @@ class Ascent:
 
     def _relaxation(self, candidates: int) -> Relaxation | None:
         """How choices are blended in this step."""
-        if not self.knobs.chooses or self.kind.decides:
+        if not self.knobs.chooses or self.optimizer.decides:
             return None
         temperature = self._temperature()
         if not self.schedule.gumbel:

@@ -45,8 +45,8 @@ class Optimizer(ABC):
     """
 
     name: ClassVar[str]
-    differentiates: ClassVar[bool] = True
-    decides: ClassVar[bool] = False
+    differentiates: bool = True
+    decides: bool = False
     Settings: ClassVar[type]
 
     def __init__(self, start: Start, settings: Any) -> None:
