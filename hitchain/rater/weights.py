@@ -33,17 +33,19 @@ def save(
     front_end: FrontEndSettings,
     about: Mapping[str, Any],
 ) -> None:
-    """Write a network's weights, whole or not at all.
+    """Write a network's weights, whole or not at all. Its label heads are written with their class names.
 
     Args:
-        options: what `networks.create` was given besides the architecture and the number of mel bands.
+        options: what `networks.create` was given besides the architecture, the number of mel bands and the heads.
         about: JSON values kept in the header, for a popularity rater with `target_mean` and `target_deviation`.
     """
+    heads = {name: list(classes) for name, classes in getattr(network, "heads", {}).items()}
     header = {
         "format": FORMAT,
         "version": VERSION,
         "architecture": architecture,
-        "options": {**networks.default_options(architecture), **options},
+        "options": {**networks.default_options(architecture), **{k: v for k, v in options.items() if k != "heads"}},
+        **({"heads": heads} if heads else {}),  # files without heads stay readable for every hitchain
         "front_end": front_end.as_dict(),
         "about": dict(about),
     }
@@ -57,7 +59,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappin
         save_file(dict(tensors), str(temporary), metadata={HEADER_KEY: json.dumps(header, allow_nan=False)})
 
 
-def load(path: str | Path) -> tuple[nn.Module, FrontEndSettings, dict[str, Any]]:
+def load(path: str | Path) -> tuple[networks.RatingNetwork, FrontEndSettings, dict[str, Any]]:
     """The network in a weights file, in evaluation mode; its front end's settings; and the header's `about`.
 
     Raises:
@@ -71,10 +73,12 @@ def load(path: str | Path) -> tuple[nn.Module, FrontEndSettings, dict[str, Any]]
         raise UserError(f"{file} has rater format version {header.get('version')!r}; this hitchain reads {VERSION}.")
     with _said_of(file):
         front_end = _front_end(header.get("front_end"))
-        options, about = header.get("options"), header.get("about")
-        if not isinstance(options, dict) or not isinstance(about, dict):
-            raise UserError("`options` and `about` in its header must be JSON objects.")
-        network = networks.create(str(header.get("architecture")), front_end.mel_bands, **options)
+        options, about, heads = header.get("options"), header.get("about"), header.get("heads", {})
+        if not isinstance(options, dict) or not isinstance(about, dict) or not isinstance(heads, dict):
+            raise UserError("`options`, `heads` and `about` in its header must be JSON objects.")
+        if "heads" in options:
+            raise UserError("`heads` in its header stands inside `options`; it belongs beside it.")
+        network = networks.create(str(header.get("architecture")), front_end.mel_bands, heads, **options)
     _fill(network, tensors, file)
     return network.eval(), front_end, about
 
