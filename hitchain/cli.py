@@ -20,7 +20,11 @@ usage: hitchain COMMAND [key=value ...]
   optimize    climb a rating through the knobs of a song; renders the best
   render      every stem of a song, its mix and its master
   rate        rate sound files:  hitchain rate song.wav other.mp3
+  evaluate    hold raters against recordings with plays and likes:  hitchain evaluate rater=FOLDER prepared=FOLDER
+  explain     what in a recording raises or lowers its rating:  hitchain explain input=song.wav
+  prepare     decode a source of recordings once, for training:  hitchain prepare source.path=songs.csv out=prepared
   train       train a rater on your own songs:  hitchain train rater.manifest=songs.csv
+  radio       what goes well after a song:  hitchain radio seed=SONG playlists=FOLDER
   meter       loudness, range, peaks, image and spectrum of sound files:  hitchain meter song.wav
   train-instrument  learn an instrument from recordings:  hitchain train-instrument audio=FOLDER
   resynth     play a recording on a learnt instrument:  hitchain resynth input=voice.wav instrument=trumpet
@@ -55,7 +59,10 @@ class Command(NamedTuple):
 COMMANDS = {
     "optimize": Command("hitchain.chain.commands:optimize"),
     "render": Command("hitchain.chain.commands:render"),
+    "prepare": Command("hitchain.rater.shards.command:prepare"),
     "train": Command("hitchain.chain.commands:train"),
+    "evaluate": Command("hitchain.rater.evaluation.command:evaluate"),
+    "explain": Command("hitchain.rater.explain.command:explain"),
     "train-instrument": Command("hitchain.chain.instruments:train_instrument"),
     "resynth": Command("hitchain.chain.instruments:resynth"),
     "rate": Command(
@@ -63,6 +70,12 @@ COMMANDS = {
         "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",
     ),
     "blocks": Command("hitchain.blocks.document:show", "hitchain blocks [STAGE/NAME ...]"),
+    "radio": Command(
+        "hitchain.rater.playlist.commands:radio_words",
+        "hitchain radio seed=SONG_OR_SOUND_FILE playlists=FILE_OR_FOLDER [group=NAME] [latest=N] [count=10] "
+        "[model=FILE] [audio=FOLDER] [random_seed=0] [json=FILE]\n"
+        "       hitchain radio evaluate=true playlists=FILE_OR_FOLDER [group=NAME] [random_seed=0] [json=FILE]",
+    ),
     "meter": Command("hitchain.chain.meter:meter", "hitchain meter FILE ... [json=FILE]"),
     "train-proxy": Command(
         "hitchain.blocks.proxy:train_proxy",

@@ -31,7 +31,7 @@ TRACK_GROUPS = ("notes", "instrument", "effects", "amp", "cab", "mic")
 TRACK_KEYS = (*TRACK_GROUPS, "fader", "sends")
 ROWS = ("effects", "mastering", "sends")
 """Stages that hold several blocks, by a name each."""
-WITHOUT_GROUPS = ("train-instrument", "resynth")
+WITHOUT_GROUPS = ("train-instrument", "resynth", "explain")
 """Commands whose every key is a value: `instrument=trumpet` chooses no config of the group `instrument` there."""
 FROM_THE_SONG = ("tempo", "drums", "controllers")
 """Options that a block's constructor is given by the song, not by its config."""
@@ -197,6 +197,8 @@ def _check_mapping(config: Mapping[str, Any], defaults: Mapping[str, Any], path:
                     _check_block(entry, f"{where}.{row}")
         elif key not in defaults:
             raise UserError(f"unknown key '{where}'; {nearest(str(key), [str(name) for name in defaults])}")
+        elif defaults[key] == {} and isinstance(value, dict):
+            continue  # open: whoever reads it checks it
         elif isinstance(defaults[key], dict) and isinstance(value, dict):
             _check_mapping(value, defaults[key], f"{where}.")
         else:

@@ -40,14 +40,14 @@ class Axes:
         return "M" + "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
 
     def grid(self, x_label: str, y_label: str = "", most_x: int = 8, most_y: int = 5) -> str:
-        """Lines across at round values of y, round numbers below at x, and the names of the axes."""
+        """Lines across at round values of y, round numbers below at x (none with most_x=0), and the axes' names."""
         right, bottom = self.width - RIGHT, self.height - BOTTOM
         parts = []
         for value in ticks(self.low, self.high, most_y):
             y = self.y(value)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-        for step in ticks(self.first, self.last, most_x):
+        for step in ticks(self.first, self.last, most_x) if most_x else ():
             parts.append(f'<text x="{self.x(step):.1f}" y="{bottom + 22}" text-anchor="middle">{step:g}</text>')
         parts.append(f'<text x="{right}" y="{self.height - 2}" text-anchor="end">{x_label}</text>')
         if y_label:
