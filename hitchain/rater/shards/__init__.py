@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hitchain.rater.shards.layout import Entry
+    from hitchain.rater.shards.preparation import prepare
     from hitchain.rater.shards.prepared import Prepared
+    from hitchain.rater.shards.settings import PrepareSettings
 
-__all__ = ["Entry", "Prepared"]
+__all__ = ["Entry", "PrepareSettings", "Prepared", "prepare"]
 
-_HOMES = {"Entry": "layout", "Prepared": "prepared"}
+_HOMES = {"Entry": "layout", "PrepareSettings": "settings", "Prepared": "prepared", "prepare": "preparation"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,74 @@
+"""Shards made on a Ray cluster, through Ray Data; its nodes share the folder and have hitchain installed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+from hitchain.errors import UserError
+from hitchain.rater.shards.shard import Done, Job, Report, make_shard
+
+
+def run(jobs: Sequence[Job], workers: int | None, report: Report, address: str | None) -> None:
+    """Make shards as Ray tasks of one processor each.
+
+    Args:
+        workers: at most so many at a time; None for as many as the cluster has processors.
+        address: of the cluster, such as "auto" or "ray://head:10001". None is the one that RAY_ADDRESS names, or else
+            one started here for this run. A cluster this process is connected to already is used as it is.
+
+    Raises:
+        UserError: Ray is not installed, the cluster cannot be reached or fails, or a shard cannot be written.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UserError("backend=ray needs Ray: pip install hitchain[ray]") from error
+    connected_here = not ray.is_initialized()
+    if connected_here:
+        _connect(ray, address, workers)
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        items = [{"job": job.to_json()} for job in jobs]
+        made = ray.data.from_items(items, override_num_blocks=len(items)).map(_make, num_cpus=1, concurrency=workers)
+        for row in made.iter_rows():
+            if row["error"]:
+                raise UserError(row["error"])
+            for done in json.loads(row["done"]):
+                report(Done(*done))
+    except ray.exceptions.RayError as error:
+        told = str(error).strip().splitlines()[-1:]
+        raise UserError(f"Ray gave up: {' '.join(told)}. What was finished is kept; run it again.") from error
+    finally:
+        if connected_here:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None, workers: int | None) -> None:
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    processors = {"num_cpus": workers, "include_dashboard": False} if where == "local" else {}
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(where, log_to_driver=False, logging_level=logging.WARNING, **processors)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"cannot reach a Ray cluster at ray_address={where} ({error}). Start one with ray start --head, or leave "
+            "ray_address away to start one here."
+        ) from error
+
+
+def _make(row: dict[str, Any]) -> dict[str, Any]:
+    """A Ray task: make a shard. What it tells is JSON, so that Arrow need not guess at columns."""
+    done: list[Done] = []
+    try:
+        make_shard(Job.from_json(row["job"]), done.append)
+    except UserError as error:
+        return {"done": "[]", "error": str(error)}
+    return {"done": json.dumps([astuple(one) for one in done]), "error": ""}
