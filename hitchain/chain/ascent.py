@@ -313,14 +313,21 @@ class Ascent:
             if self.optimizer.differentiates:
                 (own,) = torch.autograd.grad(score.objective.sum(), asked.z, retain_graph=window != asked.windows[-1])
                 gradient = own if gradient is None else gradient + own
-            self.objective.learn(dataclasses.replace(heard, audio=heard.audio.detach()), score)
+            self.objective.learn(heard, score)
             scores.append(score)
         return Score.mean(scores), None if gradient is None else gradient / len(asked.windows)
 
     def _hear(self, asked: Asked, window: Window) -> Heard:
         audio = self.song(asked.patch, window, self._kept)
         return Heard(
-            audio, self.song.sample_rate, self.knobs.positions(asked.z), self.neutral, asked.patch, self.song, window
+            audio,
+            self.song.sample_rate,
+            self.knobs.positions(asked.z),
+            self.neutral,
+            asked.patch,
+            self.song,
+            window,
+            draw=self.seed * 1_000_003 + self.state.step if asked.windows else 0,
         )
 
     def advance(self) -> Row:
@@ -335,6 +342,7 @@ class Ascent:
     def _advance(self) -> Row:
         state = self.state
         if state.step == 0 and not state.history:
+            self._hear_start()
             self._look({})
         if self.schedule.steps == 0:
             state.stopped = "all steps taken"
@@ -401,9 +409,7 @@ class Ascent:
         patch = self.knobs.harden(self.knobs.apply(leaders, self.song.start))
         asked = Asked(leaders, patch, [])
         scores, heldout = [], []
-        length = min(self.schedule.window, self.song.length)
-        for index in range(self.LOOKS):
-            window = Window((self.song.length - length) * (index + 0.5) / self.LOOKS, length)
+        for window in self._fixed_windows():
             heard = self._hear(asked, window)
             scores.append(self.objective.score(heard))
             judged = self.objective.rate_heldout(heard.audio, heard.sample_rate)
@@ -411,19 +417,31 @@ class Ascent:
                 heldout.append(judged)
         score = Score.mean(scores)
         strangers = torch.stack(heldout).mean(dim=0) if heldout else None
-        self._keep_best(leaders, score.objective, score.rating, strangers)
+        self._keep_best(leaders, score.merit, score.rating, strangers)
         row["looked"] = {
             "best": self.state.best_rating,
             "ratings": [float(value) for value in score.rating],
             "diversity": float(self.knobs.positions(leaders).std(dim=0, correction=0).mean()),
         }
         if strangers is not None:
-            row["heldout"] = float(strangers[int(score.objective.argmax())])
+            row["heldout"] = float(strangers[int(score.merit.nan_to_num(-math.inf).argmax())])
 
-    def _keep_best(self, leaders: Tensor, objective: Tensor, rating: Tensor, heldout: Tensor | None) -> None:
+    def _fixed_windows(self) -> list[Window]:
+        """The windows on which candidates are compared."""
+        length = min(self.schedule.window, self.song.length)
+        room = self.song.length - length
+        return [Window(room * (index + 0.5) / self.LOOKS, length) for index in range(self.LOOKS)]
+
+    @torch.no_grad()
+    def _hear_start(self) -> None:
+        """Let the objective hear what the climb begins from."""
+        asked = Asked(self.knobs.unbounded(self.song.start), self.song.start, [])
+        self.objective.begin([self._hear(asked, window) for window in self._fixed_windows()])
+
+    def _keep_best(self, leaders: Tensor, merit: Tensor, rating: Tensor, heldout: Tensor | None) -> None:
         state, tolerance = self.state, self.schedule.tolerance
-        leader = int(objective.nan_to_num(-math.inf).argmax())
-        improved = float(objective[leader]) > state.best_objective + tolerance
+        leader = int(merit.nan_to_num(-math.inf).argmax())
+        improved = float(merit[leader]) > state.best_objective + tolerance
         fell = False
         if heldout is not None and state.best_heldout is not None:
             fell = float(heldout[leader]) < state.best_heldout - tolerance
@@ -431,7 +449,7 @@ class Ascent:
         state.stalled = 0 if improved else state.stalled + 1
         if improved and not fell:
             state.best = leaders[leader : leader + 1].clone()
-            state.best_objective = float(objective[leader])
+            state.best_objective = float(merit[leader])
             state.best_rating = float(rating[leader])
             state.best_heldout = None if heldout is None else float(heldout[leader])
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hitchain import rater
 from hitchain.chain import checkpoint, run
 from hitchain.chain import config as configs
 from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State, split_settings
 from hitchain.chain.build import build
 from hitchain.chain.chain import Song
 from hitchain.chain.objective import Objective
+from hitchain.chain.objective.config import objective_of
 from hitchain.chain.patch import Patch
 from hitchain.chain.result import levels, moved, warnings
 from hitchain.errors import UserError
@@ -186,19 +186,6 @@ def _rate(objective: Objective, master: Tensor, sample_rate: int) -> dict[str, A
         "rating": float(objective.rate(master, sample_rate)[0]),
         "heldout": None if heldout is None else float(heldout[0]),
     }
-
-
-def objective_of(config: Mapping[str, Any]) -> Objective:
-    """The objective a config describes: `objective.rater`, one or a list, is climbed; `objective.heldout` never is."""
-    section = config["objective"]
-    for key in ("neutral", "bounds"):
-        if section[key] < 0:
-            raise UserError(f"objective.{key}={section[key]} should be 0 or more.")
-    names = section["rater"] if isinstance(section["rater"], list) else [section["rater"]]
-    device = str(config["device"])
-    climbed = [rater.load(str(name)).to(device) for name in names]
-    heldout = None if section["heldout"] is None else rater.load(str(section["heldout"])).to(device)
-    return Objective(climbed, heldout, float(section["neutral"]), float(section["bounds"]))
 
 
 def optimizer_of(config: Mapping[str, Any]) -> tuple[str, Schedule, Any]:

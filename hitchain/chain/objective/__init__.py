@@ -1,7 +1,21 @@
 """What the ascent climbs: a rating, weighted terms beside it, and constraints."""
 
+from hitchain.chain.objective.constraint import Constraint
 from hitchain.chain.objective.judge import Judge, RaterFailed
 from hitchain.chain.objective.objective import Objective, Score, Weighted
+from hitchain.chain.objective.rating import Rating
+from hitchain.chain.objective.robustness import Robustness
 from hitchain.chain.objective.term import Heard, Term
 
-__all__ = ["Heard", "Judge", "Objective", "RaterFailed", "Score", "Term", "Weighted"]
+__all__ = [
+    "Constraint",
+    "Heard",
+    "Judge",
+    "Objective",
+    "RaterFailed",
+    "Rating",
+    "Robustness",
+    "Score",
+    "Term",
+    "Weighted",
+]

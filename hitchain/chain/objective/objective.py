@@ -1,15 +1,21 @@
-"""The objective: the rating of the climbed members and weighted terms beside it."""
+"""The objective: the rating of the climbed members, weighted terms beside it, and constraints."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from hitchain.chain.objective.constraint import Constraint, measured
 from hitchain.chain.objective.judge import Judge, ask
+from hitchain.chain.objective.rating import Rating
 from hitchain.chain.objective.term import Heard, Term, find
+
+OUTSIDE = 10.0
+"""What a violation of one unit of scale costs when candidates are compared: far more than any rating gains."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,12 @@ class Weighted:
     term: Term
     weight: float
 
+    def state(self) -> dict[str, Tensor]:
+        return self.term.state()
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        self.term.restore(state)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -26,59 +38,68 @@ class Score:
 
     Attributes:
         objective: (batch,), what is climbed.
-        rating: (batch,), the mean of the climbed members.
-        terms: {name: (batch,)}, what each adds, already signed: they add up with the rating to the objective.
-        measures: {name: (batch,)}, what each term measured, in its own unit.
+        rating: (batch,), the mean of the climbed members on the audio as it is.
+        terms: {name: (batch,)}, what each term and constraint adds, already signed.
+        measures: {name: (batch,)}, what each measured, in its own unit.
+        merit: (batch,), by which candidates are compared: as the objective, but with a fixed price on violations, so
+            that it means the same all along a climb.
     """
 
     objective: Tensor
     rating: Tensor
     terms: dict[str, Tensor]
     measures: dict[str, Tensor]
+    merit: Tensor
 
     @staticmethod
     def mean(scores: Sequence[Score]) -> Score:
         """The mean of scores of the same candidates, heard in several windows."""
+
+        def over(values: Sequence[Tensor]) -> Tensor:
+            return torch.stack(list(values)).mean(dim=0)
+
         return Score(
-            torch.stack([score.objective for score in scores]).mean(dim=0),
-            torch.stack([score.rating for score in scores]).mean(dim=0),
-            {key: torch.stack([score.terms[key] for score in scores]).mean(dim=0) for key in scores[0].terms},
-            {key: torch.stack([score.measures[key] for score in scores]).mean(dim=0) for key in scores[0].measures},
+            over([score.objective for score in scores]),
+            over([score.rating for score in scores]),
+            {key: over([score.terms[key] for score in scores]) for key in scores[0].terms},
+            {key: over([score.measures[key] for score in scores]) for key in scores[0].measures},
+            over([score.merit for score in scores]),
         )
 
 
 class Objective:
-    """The mean rating of the climbed members plus weighted terms.
+    """The rating of the climbed members, plus weighted terms, under constraints.
 
     Args:
-        climbed: the raters whose mean is climbed. At least two that differ are wanted: one alone is gamed.
+        climbed: the raters that are climbed, or their `Rating`. At least two that differ are wanted: one is gamed.
         heldout: a rater that is shown and that stops the climb, but is never climbed; None to go without.
         neutral: weight of the pull toward the starting patch; a positive number.
         bounds: weight of the soft count of knobs near an end of their range; a positive number.
         terms: more terms by name, each with its weight.
+        constraints: terms by name, each between bounds.
     """
 
     def __init__(
         self,
-        climbed: Sequence[Judge],
+        climbed: Sequence[Judge] | Rating,
         heldout: Judge | None = None,
         neutral: float = 3.0,
         bounds: float = 0.05,
         terms: Mapping[str, Weighted] | None = None,
+        constraints: Mapping[str, Constraint] | None = None,
     ) -> None:
-        if not climbed:
-            raise ValueError("an objective needs at least one rater to climb")
-        self.climbed = list(climbed)
+        self.rating = climbed if isinstance(climbed, Rating) else Rating(climbed)
         self.heldout = heldout
-        self.terms = {
+        self.terms: dict[str, Weighted] = {
             "neutral": Weighted(find("neutral")(), -neutral),
             "bounds": Weighted(find("bounds")(), -bounds),
             **(terms or {}),
         }
+        self.constraints = dict(constraints or {})
 
     def rate(self, audio: Tensor, sample_rate: int) -> Tensor:
         """The mean rating of the climbed members: (batch,)."""
-        return torch.stack([ask(judge, audio, sample_rate) for judge in self.climbed]).mean(dim=0)
+        return self.rating.each(audio, sample_rate).mean(dim=1)
 
     def rate_heldout(self, audio: Tensor, sample_rate: int) -> Tensor | None:
         """The rating of the member that is never climbed: (batch,)."""
@@ -87,30 +108,53 @@ class Objective:
         with torch.no_grad():
             return ask(self.heldout, audio.detach(), sample_rate)
 
+    def begin(self, heard: Sequence[Heard]) -> None:
+        """Hear the starting patch, in several windows, before a climb."""
+        self.rating.begin([part.audio for part in heard], heard[0].sample_rate)
+        for term in self._all_terms():
+            term.begin(heard)
+
     def score(self, heard: Heard) -> Score:
         """What is heard, as a score; differentiable in the audio and the positions."""
-        rating = self.rate(heard.audio, heard.sample_rate)
-        measures = {name: weighted.term.measure(heard) for name, weighted in self.terms.items()}
+        climbed, rating = self.rating(heard.audio, heard.sample_rate, heard.draw)
+        measures = {name: measured(weighted.term, heard) for name, weighted in self.terms.items()}
         terms = {name: self.terms[name].weight * value for name, value in measures.items()}
-        return Score(rating + sum(terms.values(), torch.zeros_like(rating)), rating, terms, measures)
+        merit = climbed.detach() + _sum(terms, climbed).detach()
+        for name, constraint in self.constraints.items():
+            measures[name] = measured(constraint.term, heard)
+            terms[name] = constraint.added(measures[name])
+            merit = merit - OUTSIDE * constraint.violation(measures[name].detach()) / constraint.term.scale
+        return Score(climbed + _sum(terms, climbed), rating, terms, measures, merit)
 
     @torch.no_grad()
     def learn(self, heard: Heard, score: Score) -> None:
-        """Let the terms learn from what was heard in a step."""
-        for weighted in self.terms.values():
-            weighted.term.learn(heard)
+        """Let the terms and constraints learn from what was heard in a step."""
+        heard = dataclasses.replace(heard, audio=heard.audio.detach(), positions=heard.positions.detach())
+        for term in self._all_terms():
+            term.learn(heard)
+        for name, constraint in self.constraints.items():
+            constraint.learn(score.measures[name])
+
+    def _held(self) -> dict[str, Weighted | Constraint]:
+        return {**self.terms, **self.constraints}
+
+    def _all_terms(self) -> list[Term]:
+        """Every term once: one may be both weighted and bounded."""
+        return list({id(item.term): item.term for item in self._held().values()}.values())
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold for the climb to go on as it would have."""
-        return {
-            f"{name}.{key}": value
-            for name, weighted in self.terms.items()
-            for key, value in weighted.term.state().items()
-        }
+        own = {f"{name}.{key}": value for name, item in self._held().items() for key, value in item.state().items()}
+        return own if self.rating.baseline is None else {**own, "baseline": self.rating.baseline}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state`."""
-        for name, weighted in self.terms.items():
+        self.rating.baseline = state.get("baseline")
+        for name, item in self._held().items():
             own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
             if own:
-                weighted.term.restore(own)
+                item.restore(own)
+
+
+def _sum(terms: Mapping[str, Tensor], like: Tensor) -> Tensor:
+    return sum(terms.values(), torch.zeros_like(like))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -26,6 +26,7 @@ class Heard:
         patch: the settings of every candidate; None where audio is judged alone.
         song: whose patch it is.
         window: of the song that `audio` holds; None for the whole.
+        draw: a number from which whatever is random is drawn; another one in every step.
     """
 
     audio: Tensor
@@ -35,6 +36,7 @@ class Heard:
     patch: Patch | None = None
     song: Song | None = None
     window: Window | None = None
+    draw: int = 0
 
 
 class Term(ABC):
@@ -45,16 +47,21 @@ class Term(ABC):
     Attributes:
         name: as registered.
         unit: of the measure, "" for a plain number.
+        scale: a difference that is worth noticing, in `unit`: constraints count violations in it.
         audible: whether it is measured on the audio. One that is not depends on the knobs alone.
     """
 
     name: ClassVar[str] = ""
     unit: ClassVar[str] = ""
+    scale: ClassVar[float] = 1.0
     audible: ClassVar[bool] = True
 
     @abstractmethod
     def measure(self, heard: Heard) -> Tensor:
         """The measure of every candidate, in `unit`: (batch,), differentiable in the audio or the positions."""
+
+    def begin(self, heard: Sequence[Heard]) -> None:  # noqa: B027 - most terms need not hear the start
+        """Called before a climb with the starting patch, heard in several windows."""
 
     def learn(self, heard: Heard) -> None:  # noqa: B027 - most terms do not learn
         """Called with what was heard after each step of a climb, for a term that learns from it. Without gradients."""

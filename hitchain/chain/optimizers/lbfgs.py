@@ -118,7 +118,8 @@ class LBFGS(Optimizer):
         if bool((direction @ self.gradient[item]) <= 0) or not bool(torch.isfinite(direction).all()):
             self.filled[item] = 0
             return self._direction(item)
-        return direction * (LARGEST_MOVE / direction.abs().max()).clamp(max=1.0)
+        shortened: Tensor = direction * (LARGEST_MOVE / direction.abs().max()).clamp(max=1.0)
+        return shortened
 
     def _give_up(self) -> None:
         """A line search that found nothing forgets the curvature and follows the gradient."""
