@@ -97,7 +97,7 @@ def test_rows_that_cannot_be_used_are_named_by_kind_and_the_rest_is_kept(tmp_pat
         ("b.wav,,1,Ann,", "malformed"),
         ("b.wav,10", "malformed"),
         ("b.wav,10,1,Ann,training,one more", "malformed"),
-        (",10,1,Ann,", "malformed"),
+        (",10,1,Ann,", "missing"),
         ("b.wav,10,1,Ann,fold 7", "malformed"),
         ("c.wav,10,1,,test", ""),
         ("d.wav,1e3,0,,", ""),
@@ -106,7 +106,7 @@ def test_rows_that_cannot_be_used_are_named_by_kind_and_the_rest_is_kept(tmp_pat
     assert {row.line: row.kind for row in skipped} == {n: kind for n, (_, kind) in enumerate(lines, 2) if kind}
     assert [row.name for row in rows] == ["a.wav", "c.wav", "d.wav"]
     assert sources.counted(skipped) == {
-        "missing": 2, "url": 1, "malformed": 7, "negative": 1, "likes_above_plays": 1, "duplicate": 2,
+        "missing": 3, "url": 1, "malformed": 6, "negative": 1, "likes_above_plays": 1, "duplicate": 2,
     }  # fmt: skip
     assert {row.kind for row in skipped} <= sources.KINDS.keys()
     sources.write_skipped(tmp_path / "skipped.csv", skipped)

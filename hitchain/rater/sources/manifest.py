@@ -15,12 +15,12 @@ from typing import Any
 from hitchain.errors import UserError, nearest
 from hitchain.rater.row import Row, Skipped
 from hitchain.rater.sources.records import Record, checked
+from hitchain.rater.sources.tables import csv_lines
 
 KEYS = ("path", "columns", "labels")
 EXAMPLE = "songs.csv"
 REQUIRED = ("path", "plays", "likes")
 COLUMNS = (*REQUIRED, "artist", "date", "split")
-LONGEST_CELL = 2**24
 
 Cells = tuple[int, Mapping[str, Any] | str]
 """A line's number, and its cells by column or what is wrong with it."""
@@ -108,23 +108,17 @@ def _cell(cells: Mapping[str, Any], column: str) -> Any:
 
 
 def _read_csv(file: Path) -> tuple[Sequence[str], Iterator[Cells]]:
-    with file.open(encoding="utf-8-sig", newline="") as handle:
-        header = [name.strip() for name in next(csv.reader(handle), [])]
-    return header, _csv_lines(file, header)
+    lines = csv_lines(file)
+    _, header = next(lines, (0, []))
+    return [name.strip() for name in header], _csv_cells(lines, [name.strip() for name in header])
 
 
-def _csv_lines(file: Path, header: Sequence[str]) -> Iterator[Cells]:
-    with file.open(encoding="utf-8-sig", newline="") as handle:
-        csv.field_size_limit(LONGEST_CELL)
-        reader = csv.reader(handle)
-        next(reader, None)
-        for cells in reader:
-            if not cells:
-                continue
-            if len(cells) > len(header):
-                yield reader.line_num, f"{len(cells)} cells in a table of {len(header)} columns"
-            else:
-                yield reader.line_num, dict(zip(header, cells, strict=False))
+def _csv_cells(lines: Iterable[tuple[int, list[str]]], header: Sequence[str]) -> Iterator[Cells]:
+    for line, cells in lines:
+        if len(cells) > len(header):
+            yield line, f"{len(cells)} cells in a table of {len(header)} columns"
+        else:
+            yield line, dict(zip(header, cells, strict=False))
 
 
 def _read_json_lines(file: Path) -> tuple[Sequence[str], Iterator[Cells]]:

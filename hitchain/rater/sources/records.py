@@ -88,7 +88,7 @@ def _row(record: Record, root: Path) -> Row:
     if record.problem:
         raise _Unusable("malformed", record.problem)
     if not record.name:
-        raise _Unusable("malformed", "path is empty", "path")
+        raise _Unusable("missing", "path is empty", "path")
     if URL.match(record.name):
         raise _Unusable("url", "the path is an address; only files can be read")
     plays, likes = _count("plays", record.plays), _count("likes", record.likes)
