@@ -220,7 +220,8 @@ def _where_it_gains(
         middle = (low + high) / 2
         enough = _rated(judge, torch.lerp(before, after, middle[:, None, None]), sample_rate) >= goal
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
-    return torch.lerp(before, after, high[:, None, None])
+    exact: Tensor = torch.lerp(before, after, high[:, None, None])
+    return exact
 
 
 def _level(audio: Tensor) -> Tensor:
