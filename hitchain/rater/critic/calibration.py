@@ -20,7 +20,7 @@ class Platt:
     offset: float = 0.0
 
 
-def fit(real: ArrayLike, output: ArrayLike) -> Platt:
+def fit(real: ArrayLike, output: ArrayLike, recordings: int | None = None) -> Platt:
     """The slope and offset under which held-out logits are the log-odds of being real, were both kinds as frequent.
 
     Maximum likelihood with Platt's targets, (n + 1) / (n + 2) for n real and 1 / (m + 2) for m output logits (Platt
@@ -30,12 +30,15 @@ def fit(real: ArrayLike, output: ArrayLike) -> Platt:
 
     Args:
         real, output: logits of recordings and of output that the network did not learn from.
+        recordings: how many the real logits come from; as many as there are logits where None. Excerpts of one
+            recording are much alike, so it is recordings that count as n.
     """
     ones, zeros = (np.asarray(logits, dtype=np.float64).ravel() for logits in (real, output))
     if not ones.size or not zeros.size:
         return Platt()
     logits = np.concatenate([ones, zeros])
-    targets = np.repeat([(ones.size + 1) / (ones.size + 2), 1 / (zeros.size + 2)], [ones.size, zeros.size])
+    count = ones.size if recordings is None else recordings
+    targets = np.repeat([(count + 1) / (count + 2), 1 / (zeros.size + 2)], [ones.size, zeros.size])
     weights = np.repeat([0.5 / ones.size, 0.5 / zeros.size], [ones.size, zeros.size])
     slope, offset = _newton(logits, targets, weights, fixed_slope=None)
     if slope < LEAST_SLOPE:  # on what it did not learn from, the network is no better than a guess

@@ -28,7 +28,8 @@ FORMAT = "hitchain-critic"
 VERSION = 1
 PIECES = 6
 """At most so many excerpts are kept of one output, however long it is."""
-CALIBRATION_EXCERPTS = 64
+CALIBRATION_REAL = 36
+CALIBRATION_OUTPUTS = 36
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,8 @@ class CriticSettings:
         learning_rate: Adam's (betas 0.5 and 0.9).
         instance_noise: standard deviation of the noise on frames while learning, in frames' units (70 dB).
         recent, old: excerpts of output kept: the newest, and a fair sample of those before them.
-        held: excerpts of output kept for calibration, the newest; the critic never learns from them.
-        held_every: one update in so many is kept for calibration; of the first, every third excerpt.
-        held_share: share of the real recordings kept for calibration.
+        folds: networks, each of which learns from all but its own part of the recordings and of the output. Together
+            they answer; on its own part each shows how well the answer can be believed. At least 2.
     """
 
     first_steps: int = 80
@@ -54,9 +54,7 @@ class CriticSettings:
     instance_noise: float = 0.05
     recent: int = 48
     old: int = 96
-    held: int = 48
-    held_every: int = 4
-    held_share: float = 0.25
+    folds: int = 3
 
     def __post_init__(self) -> None:
         checks = {
@@ -67,9 +65,7 @@ class CriticSettings:
             "instance_noise": 0 <= self.instance_noise <= 1,
             "recent": 1 <= self.recent <= 10_000,
             "old": 1 <= self.old <= 10_000,
-            "held": 1 <= self.held <= 10_000,
-            "held_every": self.held_every >= 2,
-            "held_share": 0 < self.held_share < 1,
+            "folds": 2 <= self.folds <= 20,
         }
         for key, good in checks.items():
             if not good:
@@ -105,22 +101,20 @@ class Critic:
         self.settings = settings or CriticSettings()
         self.seed = seed
         self.front_end = FrontEnd(FRONT_END)
+        count = self.settings.folds
+        self._real = [fold for fold in real.folds(count, seed) if fold]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = CriticNetwork(FRONT_END.mel_bands)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=self.settings.learning_rate, betas=(0.5, 0.9))
-        self.network.eval().requires_grad_(False)
+            self.networks = nn.ModuleList(CriticNetwork(FRONT_END.mel_bands) for _ in range(count))
+        self.optimiser = torch.optim.Adam(self.networks.parameters(), lr=self.settings.learning_rate, betas=(0.5, 0.9))
+        self.networks.eval().requires_grad_(False)
         self.replay = Replay(self.settings.recent, self.settings.old, seed)
-        self.held: list[Tensor] = []
         self.platt = calibration.Platt()
         self.updates = 0
-        self._learnt, calibrating = real.split(self.settings.held_share, seed)
-        held_real = [excerpt for recording in calibrating for excerpt in recording]
-        self._held_real = real.frames[held_real[:: max(1, -(-len(held_real) // CALIBRATION_EXCERPTS))]]
 
     def to(self, device: torch.device | str) -> Critic:
-        """Move the network to where the audio is."""
-        self.network.to(device)
+        """Move the networks to where the audio is."""
+        self.networks.to(device)
         self.front_end.to(device)
         for state in self.optimiser.state.values():
             state.update({key: value.to(device) if key != "step" else value for key, value in state.items()})
@@ -139,10 +133,13 @@ class Critic:
             UserError: the audio is too short or has a wrong shape, or the sample rate is out of range.
         """
         check_audio(audio, sample_rate)
-        logits: Tensor = self.network(self.front_end(audio, sample_rate))
+        logits = self._logits(self.front_end(audio, sample_rate))
         if not self.updates:
             return 0.0 * logits
         return self.platt.slope * logits + self.platt.offset
+
+    def _logits(self, frames: Tensor) -> Tensor:
+        return torch.stack([network(frames) for network in self.networks]).mean(dim=0)
 
     def term(self, audio: Tensor, sample_rate: int) -> Tensor:
         """log P(real), (batch,): a term for an objective, to be weighted and added.
@@ -161,13 +158,14 @@ class Critic:
         Returns:
             `log_odds`: the mean of this audio's, before the critic learnt from it; `fooled`: the share of it that
             passed for real; `loss`: of the last optimiser step (binary cross-entropy, 0.693 for a guess);
-            `calibration_error`: expected, 0 to 1, on what is held out.
+            `calibration_error`: expected, 0 to 1, on the newest output and the recordings, each judged by the network
+            that did not learn from it.
         """
         audio = audio.detach()
         with torch.no_grad():
             before = self(audio, sample_rate)
             excerpts = store(cut(self.front_end(audio, sample_rate), EXCERPT_FRAMES, PIECES)).cpu()
-        self._take(excerpts)
+        self.replay.add(excerpts, self._folds(len(excerpts)))
         loss = self._learn(self.settings.steps if self.updates else self.settings.first_steps)
         self.updates += 1
         error = self._calibrate()
@@ -178,61 +176,78 @@ class Critic:
             "calibration_error": error,
         }
 
-    def _take(self, excerpts: Tensor) -> None:
-        """New excerpts to learn from, or to hold out. Whole updates are held out: what one holds is much alike."""
-        if self.updates == 0:
-            held = torch.arange(len(excerpts)) % 3 == 2
-            self.replay.add(excerpts[~held])
-            self.held += list(excerpts[held])
-        elif self.updates % self.settings.held_every == self.settings.held_every - 1:
-            self.held += list(excerpts)
-        else:
-            self.replay.add(excerpts)
-        self.held = self.held[-self.settings.held :]
+    def _folds(self, excerpts: int) -> list[int]:
+        """To which part new excerpts belong: all of an update to one, as they are alike; those of the first in turn."""
+        count = self.settings.folds
+        return [(index if self.updates == 0 else self.updates) % count for index in range(excerpts)]
 
     def _learn(self, steps: int) -> float:
-        self.network.train().requires_grad_(True)
+        self.networks.train().requires_grad_(True)
         loss = math.nan
         for step in range(steps):
-            loss = self._step(np.random.default_rng([self.seed, 1, self.updates, step]))
-        self.network.eval().requires_grad_(False)
+            loss = self._step(step)
+        self.networks.eval().requires_grad_(False)
         return loss
 
     @torch.enable_grad()
-    def _step(self, random: np.random.Generator) -> float:
-        half = self.settings.batch // 2
-        batch = torch.cat([self._real_batch(half, random), self.replay.sample(half, random)])
-        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-        frames = disguise(recall(batch), generator, self.settings.instance_noise)
-        length = int(random.integers(EXCERPT_FRAMES // 2, EXCERPT_FRAMES + 1))
-        start = int(random.integers(EXCERPT_FRAMES - length + 1))
-        device = next(self.network.parameters()).device
-        frames, truth = mix(frames, torch.cat([torch.ones(half), torch.zeros(half)]), random)
-        logits = self.network(frames[..., start : start + length].to(device))
-        truth = truth.to(device)
-        loss = binary_cross_entropy_with_logits(logits, truth)
+    def _step(self, step: int) -> float:
+        """A step of every network, on batches of their own."""
+        losses = []
+        for fold, network in enumerate(self.networks):
+            frames, truth = self._batch(fold, np.random.default_rng([self.seed, 1, self.updates, step, fold]))
+            losses.append(binary_cross_entropy_with_logits(network(frames), truth))
+        loss = torch.stack(losses).mean()
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for network in self.networks:
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         self.optimiser.step()
         return float(loss.detach())
 
-    def _real_batch(self, count: int, random: np.random.Generator) -> Tensor:
-        """Excerpts of recordings, every recording as often as another."""
-        recordings = [self._learnt[int(i)] for i in random.integers(len(self._learnt), size=count)]
+    def _batch(self, fold: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Disguised and blended frames of both kinds, none of the fold, and their truth."""
+        half = self.settings.batch // 2
+        excerpts = torch.cat([self._real_batch(fold, half, random), self.replay.sample(half, random, without=fold)])
+        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
+        frames = disguise(recall(excerpts), generator, self.settings.instance_noise)
+        frames, truth = mix(frames, torch.cat([torch.ones(half), torch.zeros(half)]), random)
+        length = int(random.integers(EXCERPT_FRAMES // 2, EXCERPT_FRAMES + 1))
+        start = int(random.integers(EXCERPT_FRAMES - length + 1))
+        return frames[..., start : start + length].to(self._device), truth.to(self._device)
+
+    def _real_batch(self, fold: int, count: int, random: np.random.Generator) -> Tensor:
+        """Excerpts of recordings that are not of the fold, every recording as often as another."""
+        known = [recording for part, fold_of in enumerate(self._real) if part != fold for recording in fold_of]
+        recordings = [known[int(i)] for i in random.integers(len(known), size=count)]
         return self.real.frames[[recording[int(random.integers(len(recording)))] for recording in recordings]]
 
     @torch.no_grad()
     def _calibrate(self) -> float:
-        """Fit slope and offset on what is held out; returns the calibration error that is left there."""
-        if not self.held:
-            return math.nan
-        device = next(self.network.parameters()).device
-        kinds = (self._held_real, torch.stack(self.held))
-        real, output = (self.network(recall(frames).to(device)).cpu().numpy() for frames in kinds)
-        self.platt = calibration.fit(real, output)
-        log_odds = self.platt.slope * np.concatenate([real, output]) + self.platt.offset
-        return calibration.expected_calibration_error(log_odds, np.repeat([True, False], [len(real), len(output)]))
+        """Fit slope and offset on what each network did not learn from; returns the calibration error left there."""
+        real, output = [], []
+        for fold, network in enumerate(self.networks):
+            unheard = [item.frames for item in self.replay.recent[-CALIBRATION_OUTPUTS:] if item.fold == fold]
+            if unheard:
+                output.append(network(recall(torch.stack(unheard)).to(self._device)).cpu().numpy())
+            if fold < len(self._real):
+                real.append(network(recall(self._unheard_real(fold)).to(self._device)).cpu().numpy())
+        known, made = np.concatenate(real), np.concatenate(output)
+        self.platt = calibration.fit(known, made, recordings=sum(len(fold) for fold in self._real))
+        log_odds = self.platt.slope * np.concatenate([known, made]) + self.platt.offset
+        return calibration.expected_calibration_error(log_odds, np.repeat([True, False], [len(known), len(made)]))
+
+    def _unheard_real(self, fold: int) -> Tensor:
+        """A few excerpts of every recording of a fold, other ones at every update, so that all have their turn."""
+        recordings = self._real[fold][: max(1, CALIBRATION_REAL // self.settings.folds)]
+        each = max(1, CALIBRATION_REAL // self.settings.folds // len(recordings))
+        chosen = [
+            recording[(self.updates * each + i) % len(recording)] for recording in recordings for i in range(each)
+        ]
+        return self.real.frames[chosen]
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.networks.parameters()).device
 
     def state(self) -> dict[str, Tensor]:
         """Everything but the recordings, as tensors for a checkpoint; `about` holds what is no tensor, as JSON text."""
@@ -244,10 +259,9 @@ class Critic:
         }  # fmt: skip
         tensors = {
             "about": torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8),
-            **{f"network.{name}": tensor for name, tensor in self.network.state_dict().items()},
+            **{f"networks.{name}": tensor for name, tensor in self.networks.state_dict().items()},
             **{f"optimiser.{i}.{key}": torch.as_tensor(value) for i, entry in entries for key, value in entry.items()},
             **{f"replay.{name}": tensor for name, tensor in replay.items()},
-            **({"held": torch.stack(self.held)} if self.held else {}),
         }
         return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
@@ -267,12 +281,12 @@ class Critic:
             fresh._fill(state, about)
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise UserError(f"the critic's state is damaged: {error}") from error
-        device = next(self.network.parameters()).device
+        device = self._device
         self.__dict__.update(fresh.__dict__)
         self.to(device)
 
     def _fill(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(_under(tensors, "network."))
+        self.networks.load_state_dict(_under(tensors, "networks."))
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _under(tensors, "optimiser.").items():
             index, _, key = name.partition(".")
@@ -280,7 +294,6 @@ class Critic:
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": state, "param_groups": groups})
         self.replay.load_state(_under(tensors, "replay."), about["replay"])
-        self.held = list(tensors["held"]) if "held" in tensors else []
         self.platt = calibration.Platt(**{key: float(value) for key, value in about["platt"].items()})
         self.updates = int(about["updates"])
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +16,15 @@ from torch import Tensor
 from hitchain.errors import UserError
 from hitchain.files import read_audio
 from hitchain.rater import weights
-from hitchain.rater.critic.frames import FRONT_END, store
+from hitchain.rater.critic.frames import FRONT_END, from_power, store, to_power
 from hitchain.rater.frontend import HIGHEST_SAMPLE_RATE, LOWEST_SAMPLE_RATE, FrontEnd
+from hitchain.rater.shards.layout import HEAD as PREPARED
+
+if TYPE_CHECKING:
+    from hitchain.rater.shards import Prepared
+
+AnyPlace = TypeVar("AnyPlace")
+Hear = Callable[[], Iterable[Tensor]]
 
 FORMAT = "hitchain-real"
 VERSION = 1
@@ -25,6 +33,8 @@ EXCERPT_SECONDS = 4.0
 EXCERPT_FRAMES = round(EXCERPT_SECONDS / FRONT_END.hop_seconds)
 EXCERPTS = 6
 """At most so many from a recording, spread over it: more recordings teach more than more of one."""
+MOST = 400
+"""At most so many recordings are kept, 80 MB of frames: thinned evenly where there are more."""
 SILENT_RMS = 1e-3
 FEWEST = 2
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
@@ -50,16 +60,11 @@ class Real:
         """A fingerprint, by which a checkpoint knows the recordings it was made with."""
         return hashlib.sha256(self.frames.numpy().tobytes() + repr((self.of, self.names)).encode()).hexdigest()[:16]
 
-    def split(self, share: float, seed: int) -> tuple[list[list[int]], list[list[int]]]:
-        """Excerpts to learn from and to calibrate on, a list for every recording; none is in both.
-
-        Args:
-            share: of the recordings, for calibration; at least one recording is on either side.
-        """
-        order = [int(i) for i in np.random.default_rng([seed, 7]).permutation(len(self.names))]
-        held = set(order[: min(len(order) - 1, max(1, round(share * len(order))))])
-        groups = [[e for e, name in enumerate(self.of) if name == index] for index in range(len(self.names))]
-        return [g for i, g in enumerate(groups) if i not in held], [g for i, g in enumerate(groups) if i in held]
+    def folds(self, count: int, seed: int) -> list[list[list[int]]]:
+        """The excerpts in `count` parts, a list for every recording: whole recordings, parts of like size."""
+        order = np.random.default_rng([seed, 7]).permutation(len(self.names))
+        groups = [[excerpt for excerpt, name in enumerate(self.of) if name == index] for index in order]
+        return [groups[part::count] for part in range(count)]
 
 
 def pack() -> Real:
@@ -80,7 +85,7 @@ def load(source: str | Path | None) -> Real:
         return read(path)
     if not path.is_dir():
         raise UserError(f"real recordings not found: {path} is neither a folder of audio nor a pack of frames.")
-    return from_prepared(path) if (path / "index.json").is_file() else from_folder(path)
+    return from_prepared(path) if (path / PREPARED).is_file() else from_folder(path)
 
 
 def from_folder(folder: str | Path) -> Real:
@@ -92,19 +97,21 @@ def from_folder(folder: str | Path) -> Real:
 
 def from_files(files: Mapping[str, Path], where: str) -> Real:
     """Excerpts of audio files, by the name each is to have."""
-    return _gather(((name, lambda path=path: _file_excerpts(path)) for name, path in files.items()), where)
+    return _gather(((name, partial(_file_excerpts, path)) for name, path in _thinned(files).items()), where)
 
 
 def from_prepared(folder: str | Path) -> Real:
     """Excerpts of a set made by `hitchain prepare`; its test split is left out."""
     from hitchain.rater.shards import Prepared
 
-    prepared = Prepared(Path(folder))
-    entries = [(i, entry) for i, entry in enumerate(prepared.entries) if entry.split != "test"]
-    return _gather(
-        ((entry.row.name, lambda i=i, entry=entry: _prepared_excerpts(prepared, i, entry)) for i, entry in entries),
-        str(folder),
-    )
+    prepared = Prepared(folder)
+    if prepared.front_end not in (None, FRONT_END.as_dict()):
+        raise UserError(
+            f"{folder} was prepared with another front end than a critic's; prepare it with the default one."
+        )
+    usable = {entry.name: index for index, entry in enumerate(prepared.entries) if entry.split != "test"}
+    hear = _audio_of if prepared.kind == "audio" else _frames_of
+    return _gather(((name, partial(hear, prepared, index)) for name, index in _thinned(usable).items()), str(folder))
 
 
 def excerpts(audio: Tensor, sample_rate: int) -> list[Tensor]:
@@ -113,13 +120,9 @@ def excerpts(audio: Tensor, sample_rate: int) -> list[Tensor]:
     Audio from one second up to four is one excerpt, with silence behind it.
     """
     length = round(EXCERPT_SECONDS * sample_rate)
-    total = audio.shape[-1]
-    pieces = max(1, min(EXCERPTS, total // length))
-    room = max(0, total - length)
-    starts = [round(room * (piece + 0.5) / pieces) for piece in range(pieces)]
     front_end = FrontEnd(FRONT_END)
     found = []
-    for stretch in (audio[:, start : start + length] for start in starts):
+    for stretch in (audio[:, start : start + length] for start in _starts(audio.shape[-1], length)):
         if float(stretch.square().mean().sqrt()) > SILENT_RMS:
             found.append(fitted(front_end(stretch[None], sample_rate)[0]))
     return found
@@ -164,7 +167,7 @@ def _numbered(of: list[Any], excerpts: int, recordings: int) -> bool:
     return len(of) == excerpts and all(type(entry) is int for entry in of) and set(of) == set(range(recordings))
 
 
-def _gather(recordings: Iterable[tuple[str, Any]], where: str) -> Real:
+def _gather(recordings: Iterable[tuple[str, Hear]], where: str) -> Real:
     frames: list[Tensor] = []
     of: list[int] = []
     names: list[str] = []
@@ -204,13 +207,29 @@ def _file_excerpts(path: Path) -> Iterator[Tensor]:
     yield from excerpts(audio, rate)
 
 
-def _prepared_excerpts(prepared: Any, index: int, entry: Any) -> Iterator[Tensor]:
-    if prepared.kind == "audio":
-        rate = 32_000
-        yield from excerpts(torch.from_numpy(prepared.crop(index, 0, entry.length)), rate)
-        return
-    pieces = max(1, min(EXCERPTS, entry.length // EXCERPT_FRAMES))
-    room = max(0, entry.length - EXCERPT_FRAMES)
-    for piece in range(pieces):
-        start = round(room * (piece + 0.5) / pieces)
-        yield fitted(torch.from_numpy(prepared.crop(index, start, min(EXCERPT_FRAMES, entry.length))))
+def _audio_of(prepared: Prepared, index: int) -> Iterator[Tensor]:
+    audio = prepared.crop(index, 0, prepared.entries[index].length)
+    yield from excerpts(torch.from_numpy(audio), prepared.sample_rate)
+
+
+def _frames_of(prepared: Prepared, index: int) -> Iterator[Tensor]:
+    """Excerpts of frames; their level, normalised over the recording, is normalised over the excerpt."""
+    total = prepared.entries[index].length
+    length = min(EXCERPT_FRAMES, total)
+    for start in _starts(total, EXCERPT_FRAMES):
+        power = to_power(torch.from_numpy(prepared.crop(index, start, length)))
+        level = power.sum(dim=(0, 1)).mean()
+        if float(level) > SILENT_RMS**2:
+            yield fitted(from_power(power / level))
+
+
+def _starts(total: int, length: int) -> list[int]:
+    """Where up to `EXCERPTS` stretches of a length lie, spread evenly over a total."""
+    pieces = max(1, min(EXCERPTS, total // length))
+    return [round(max(0, total - length) * (piece + 0.5) / pieces) for piece in range(pieces)]
+
+
+def _thinned(recordings: Mapping[str, AnyPlace]) -> dict[str, AnyPlace]:
+    """At most `MOST` of the recordings, evenly chosen."""
+    names = list(recordings)
+    return {name: recordings[name] for name in names[:: max(1, -(-len(names) // MOST))]}

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Item:
+    """An excerpt of output: uint8, all of one shape. `fold`: which part of the whole it belongs to."""
+
+    frames: Tensor
+    fold: int
 
 
 class Replay:
@@ -20,8 +29,6 @@ class Replay:
     Args:
         recent, old: how many items each part holds, at least 1.
         seed: decides what is kept. Same items, same seed: same buffer.
-
-    An item is a uint8 tensor, all of one shape.
     """
 
     def __init__(self, recent: int, old: int, seed: int) -> None:
@@ -29,21 +36,21 @@ class Replay:
             raise ValueError(f"a replay buffer needs room for new and old items, not {recent} and {old}")
         self.capacity = {"recent": recent, "old": old}
         self.seed = seed
-        self.recent: list[Tensor] = []
-        self.old: list[Tensor] = []
+        self.recent: list[Item] = []
+        self.old: list[Item] = []
         self.pushed_out = 0
 
     def __len__(self) -> int:
         return len(self.recent) + len(self.old)
 
-    def add(self, items: Tensor) -> None:
-        """Put items (count, ...) in, the oldest first."""
-        for item in items:
-            self.recent.append(item.clone())
+    def add(self, frames: Tensor, folds: Sequence[int]) -> None:
+        """Put items (count, ...) in, the oldest first, each with its fold."""
+        for excerpt, fold in zip(frames, folds, strict=True):
+            self.recent.append(Item(excerpt.clone(), fold))
             if len(self.recent) > self.capacity["recent"]:
                 self._retire(self.recent.pop(0))
 
-    def _retire(self, item: Tensor) -> None:
+    def _retire(self, item: Item) -> None:
         self.pushed_out += 1
         if len(self.old) < self.capacity["old"]:
             self.old.append(item)
@@ -52,26 +59,37 @@ class Replay:
         if place < len(self.old):
             self.old[place] = item
 
-    def sample(self, count: int, random: np.random.Generator) -> Tensor:
+    def sample(self, count: int, random: np.random.Generator, without: int | None = None) -> Tensor:
         """Items (count, ...), with replacement: half from the newest, half from the old where there are any.
+
+        Args:
+            without: a fold of which none is wanted; where there is no other, its items are given all the same.
 
         Raises:
             ValueError: the buffer is empty.
         """
         if not self.recent:
             raise ValueError("nothing to sample: the replay buffer is empty")
-        from_old = count // 2 if self.old else 0
-        chosen = [self.recent[int(i)] for i in random.integers(len(self.recent), size=count - from_old)]
-        chosen += [self.old[int(i)] for i in random.integers(len(self.old), size=from_old)] if from_old else []
-        return torch.stack(chosen)
+        recent, old = ([item for item in part if item.fold != without] for part in (self.recent, self.old))
+        recent = recent or old or self.recent
+        from_old = count // 2 if old else 0
+        chosen = [recent[int(i)] for i in random.integers(len(recent), size=count - from_old)]
+        chosen += [old[int(i)] for i in random.integers(len(old), size=from_old)] if from_old else []
+        return torch.stack([item.frames for item in chosen])
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON values from which `load_state` makes the same buffer."""
         parts = {"recent": self.recent, "old": self.old}
-        return {name: torch.stack(items) for name, items in parts.items() if items}, {"pushed_out": self.pushed_out}
+        tensors = {name: torch.stack([item.frames for item in items]) for name, items in parts.items() if items}
+        folds = {name: [item.fold for item in items] for name, items in parts.items()}
+        return tensors, {"pushed_out": self.pushed_out, "folds": folds}
 
     def load_state(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Become the buffer of that `state`, cut to this one's capacity."""
-        self.recent = list(tensors["recent"])[-self.capacity["recent"] :] if "recent" in tensors else []
-        self.old = list(tensors["old"])[: self.capacity["old"]] if "old" in tensors else []
+        """Become the buffer of that `state`, of a buffer with the same capacity."""
+        self.recent, self.old = (list(_items(tensors, values, name)) for name in ("recent", "old"))
         self.pushed_out = int(values["pushed_out"])
+
+
+def _items(tensors: Mapping[str, Tensor], values: Mapping[str, Any], name: str) -> Iterator[Item]:
+    for frames, fold in zip(tensors.get(name, torch.empty(0)), values["folds"][name], strict=True):
+        yield Item(frames.clone(), int(fold))
