@@ -24,7 +24,9 @@ usage: hitchain COMMAND [key=value ...]
   explain     what in a recording raises or lowers its rating:  hitchain explain input=song.wav
   prepare     decode a source of recordings once, for training:  hitchain prepare source.path=songs.csv out=prepared
   train       train a rater on your own songs:  hitchain train rater.manifest=songs.csv
+  ablate      what each augmentation or loss does to training:  hitchain ablate prepared=FOLDER
   radio       what goes well after a song:  hitchain radio seed=SONG playlists=FOLDER
+  download    fetch a public collection to train on:  hitchain download fma-small out=FOLDER
   meter       loudness, range, peaks, image and spectrum of sound files:  hitchain meter song.wav
   train-instrument  learn an instrument from recordings:  hitchain train-instrument audio=FOLDER
   resynth     play a recording on a learnt instrument:  hitchain resynth input=voice.wav instrument=trumpet
@@ -60,7 +62,8 @@ COMMANDS = {
     "optimize": Command("hitchain.chain.commands:optimize"),
     "render": Command("hitchain.chain.commands:render"),
     "prepare": Command("hitchain.rater.shards.command:prepare"),
-    "train": Command("hitchain.chain.commands:train"),
+    "train": Command("hitchain.rater.training.commands:train"),
+    "ablate": Command("hitchain.rater.training.commands:ablate"),
     "evaluate": Command("hitchain.rater.evaluation.command:evaluate"),
     "explain": Command("hitchain.rater.explain.command:explain"),
     "train-instrument": Command("hitchain.chain.instruments:train_instrument"),
@@ -68,6 +71,10 @@ COMMANDS = {
     "rate": Command(
         "hitchain.rater.commands:rate_words",
         "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",
+    ),
+    "download": Command(
+        "hitchain.rater.download:download_words",
+        "hitchain download fma-small|fma-medium|fma-large out=FOLDER [mirror=URL] [keep=true]",
     ),
     "blocks": Command("hitchain.blocks.document:show", "hitchain blocks [STAGE/NAME ...]"),
     "radio": Command(

@@ -64,18 +64,6 @@ def optimize(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
     return _climb(folder, dict(config), None, say, begin=True)
 
 
-def train(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
-    """Train a popularity rater. Returns what stands in result.json."""
-    from hitchain.rater.commands import train as run_training
-
-    folder = Path(config["out"])
-    result = run_training({"rater": config["rater"], "out": config["out"]})
-    write_text(folder / "config.yaml", configs.dump({"command": "train", **config}))
-    losses = f"validation loss {result['validation_loss']:.3f}, baseline {result['baseline_loss']:.3f}"
-    say(f"rater    {folder}  ({losses})")
-    return result
-
-
 def _resume(folder: Path, say: Say) -> dict[str, Any]:
     """Go on with the climb in a run folder, by its own config."""
     if not (folder / "config.yaml").is_file():

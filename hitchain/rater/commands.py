@@ -1,4 +1,4 @@
-"""What the command line calls: `train` and `rate` on plain configuration mappings."""
+"""What the command line calls: `rate` on a plain configuration mapping."""
 
 from __future__ import annotations
 
@@ -8,35 +8,7 @@ from typing import Any
 
 from hitchain.errors import UserError, nearest
 
-OTHER_TRAIN_KEYS = ("manifest", "out")
 RATE_KEYS = ("rater", "heldout", "window_seconds", "device")
-
-
-def train(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Train a popularity rater: `hitchain train`.
-
-    Args:
-        config: `manifest` (CSV path), `out` (run folder) and the fields of `hitchain.rater.train.TrainSettings`, each
-            with a default in conf/rater/popularity.yaml. A mapping under `rater` counts as if its keys stood outside.
-
-    Returns:
-        What the run's result.json holds; see `hitchain.rater.train.train`.
-
-    Raises:
-        UserError: a key is missing, unknown or has a wrong value, or the manifest cannot be used.
-    """
-    from hitchain.rater.train import TrainSettings
-    from hitchain.rater.train import train as run
-
-    nested = config.get("rater")
-    if isinstance(nested, Mapping):
-        config = {**nested, **{key: value for key, value in config.items() if key != "rater"}}
-    for key in OTHER_TRAIN_KEYS:
-        if not config.get(key):
-            example = "rater.manifest=songs.csv" if key == "manifest" else "out=runs/rater"
-            raise UserError(f"training needs {key}: give {example}.")
-    settings = {str(key): value for key, value in config.items() if key not in OTHER_TRAIN_KEYS}
-    return run(str(config["manifest"]), str(config["out"]), TrainSettings.from_mapping(settings))
 
 
 def rate(files: Sequence[str | Path], config: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:

@@ -1,213 +1,258 @@
-"""Training: a planted rule is learnt, a killed run ends where it would have, unusable songs are named."""
+"""Training on a prepared set: a planted rule is learnt, and a killed run ends where it would have."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import torch
-import yaml
+from recordings import tone_or_hiss, tones_and_hisses
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from hitchain import rater
 from hitchain.errors import UserError
-from hitchain.rater import commands
-from hitchain.rater.augment import AugmentSettings, augment, change_tempo_and_pitch
-from hitchain.rater.dataset import inspect, read_crop, training_crop
-from hitchain.rater.train import TrainSettings
+from hitchain.rater.training import TrainSettings, checkpoint, train
+from hitchain.rater.training.average import Average
 
-MakeManifest = Callable[..., Path]
-RATE = 16_000
-QUICK = {"crop_seconds": 1.0, "batch_size": 4, "crops_per_song": 1, "stretch": 0.0, "pitch_semitones": 0.0}
-
-
-def tone_or_hiss(tonal: bool, seed: int, seconds: float = 1.5) -> torch.Tensor:
-    random = np.random.default_rng(seed)
-    time_axis = np.arange(round(seconds * RATE)) / RATE
-    tone = np.sin(2 * np.pi * random.uniform(200, 800) * time_axis) * 0.3
-    hiss = 0.1 * random.standard_normal(len(time_axis))
-    return torch.from_numpy(np.stack([tone if tonal else hiss] * 2)).float()
+QUICK = TrainSettings(
+    crop_seconds=1.0, batch_size=4, crops_per_song=1, stretch=0.0, pitch_semitones=0.0, epochs=3, learning_rate=3e-3
+)
+FOLDER = Path(__file__).parent
 
 
-def planted(count: int, artists: int) -> list[tuple[torch.Tensor, float, float, str]]:
-    """Tones are liked, hisses are not."""
-    return [
-        (tone_or_hiss(n % 2 == 0, n), 1000.0, 400.0 if n % 2 == 0 else 2.0, f"artist {n % artists}")
-        for n in range(count)
-    ]
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order: the same bytes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
-def test_the_configuration_file_holds_the_same_keys_and_values() -> None:
-    import hitchain
-
-    path = Path(hitchain.__file__).parent / "conf" / "rater" / "popularity.yaml"
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert values.pop("manifest") is None
-    for shared in ("seed", "device"):  # keys of every command, filled in by it
-        assert values[shared] == f"${{{shared}}}"
-        values[shared] = getattr(TrainSettings(), shared)
-    assert TrainSettings.from_mapping(values) == TrainSettings()
-    assert set(values) == set(TrainSettings.__dataclass_fields__)
+def weights(folder: Path) -> bytes:
+    return (folder / "rater.safetensors").read_bytes()
 
 
-def test_a_planted_rule_is_learnt(make_manifest: MakeManifest, tmp_path: Path) -> None:
-    manifest = make_manifest(planted(24, 8))
-    result = commands.train(
-        {"manifest": str(manifest), "out": str(tmp_path / "run"), "epochs": 8, "learning_rate": 3e-3, **QUICK}
-    )
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run of `QUICK`, which others are compared with."""
+    folder = tmp_path_factory.mktemp("plain")
+    torch.set_num_threads(1)
+    return folder, train(tones_and_hisses(), folder, QUICK)
+
+
+def test_a_planted_rule_is_learnt(tmp_path: Path) -> None:
+    result = train(tones_and_hisses(), tmp_path, replace(QUICK, epochs=6))
     # Always answering the mean scores baseline_loss; the rule is easy, so a trained network beats it by far.
     assert result["validation_loss"] < 0.3 * result["baseline_loss"]
-    trained = rater.load(tmp_path / "run")
+    trained = rater.load(tmp_path)
     with torch.no_grad():
-        tone, hiss = (trained(tone_or_hiss(tonal, 99).unsqueeze(0), RATE) for tonal in (True, False))
+        tone, hiss = (trained(torch.from_numpy(tone_or_hiss(kind, 99))[None], 32_000) for kind in (True, False))
     assert tone > hiss
     assert float(trained.to_popularity(tone)) == pytest.approx(rater.popularity(400, 1000), rel=0.5)
-    assert [json.loads(line)["epoch"] for line in (tmp_path / "run" / "history.jsonl").open()] == list(range(1, 9))
+    lines = [json.loads(line) for line in (tmp_path / "history.jsonl").open()]
+    assert [line["epoch"] for line in lines] == list(range(1, 7))
+    assert min(line["validation_loss"] for line in lines) == pytest.approx(result["validation_loss"], rel=1e-6)
+    table = (tmp_path / "history.csv").read_text().splitlines()
+    assert table[0].split(",") == list(lines[0])
+    assert len(table) == 7
+    assert 0.0 < result["data_wait"] < 1.0
+    assert result["crops_per_second"] > 0.0
+    assert result["songs"] == 24
+    assert result["artists"] == 8
 
 
-def test_a_run_killed_at_any_moment_ends_where_it_would_have(make_manifest: MakeManifest, tmp_path: Path) -> None:
-    manifest = make_manifest(planted(12, 4))
-    config = {"manifest": str(manifest), "epochs": 3, "checkpoint_seconds": 0.0, "seed": 3, **QUICK}
-    whole = commands.train({**config, "out": str(tmp_path / "whole")})
+def test_a_run_killed_at_any_moment_ends_where_it_would_have(
+    plain: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Killed after its first checkpoint and, with the newest checkpoint lost, after the one before: the same bytes."""
     out = tmp_path / "killed"
     code = (
-        "import sys, json, torch; torch.set_num_threads(1); from hitchain.rater import commands; "
-        "commands.train(json.loads(sys.argv[1]))"
+        "import sys, torch; torch.set_num_threads(1); sys.path.insert(0, sys.argv[2])\n"
+        "from dataclasses import replace\n"
+        "from test_training import QUICK, tones_and_hisses, train\n"
+        "train(tones_and_hisses(), sys.argv[1], replace(QUICK, epochs=100, checkpoint_seconds=0.0))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, json.dumps({**config, "epochs": 100, "out": str(out)})])
+    process = subprocess.Popen([sys.executable, "-c", code, str(out), str(FOLDER)], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not (out / "checkpoint.safetensors").exists() and time.monotonic() < deadline:
+    while not (out / checkpoint.PREVIOUS).exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        resumed = commands.train({**config, "out": str(out)})
-        reference = commands.train({**config, "out": str(tmp_path / "again")})
-    finally:
-        torch.set_num_threads(threads)
-    first, second = (load_file(tmp_path / name / "rater.safetensors") for name in ("killed", "again"))
-    assert all(torch.equal(first[name], second[name]) for name in second)
-    assert resumed["validation_loss"] == reference["validation_loss"]
-    assert whole["validation_loss"] == pytest.approx(reference["validation_loss"], rel=1e-3)
-    # A finished run is not trained again.
-    assert commands.train({**config, "out": str(out)}) == resumed
+    found = checkpoint.load(out)
+    assert found is not None
+    assert 0 < found[1]["standing"]["steps"] < 15  # it was killed on the way
+    (out / checkpoint.CHECKPOINT).unlink(missing_ok=True)
+    resumed = train(tones_and_hisses(), out, QUICK)
+    assert weights(out) == weights(plain[0])
+    assert resumed["validation_loss"] == plain[1]["validation_loss"]
+    # A finished run is not trained again; one that may go on longer goes on.
+    assert train(tones_and_hisses(), out, QUICK)["seconds"] == resumed["seconds"]
+    assert train(tones_and_hisses(), out, replace(QUICK, epochs=4))["epochs"] == 4
 
 
-def test_another_run_in_the_folder_is_not_overwritten(make_manifest: MakeManifest, tmp_path: Path) -> None:
-    config = {"manifest": str(make_manifest(planted(8, 4))), "out": str(tmp_path / "run"), "epochs": 1, **QUICK}
-    commands.train(config)
+def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(tmp_path: Path) -> None:
+    train(tones_and_hisses(), tmp_path, QUICK)
+    reference = weights(tmp_path)
+    (tmp_path / "rater.safetensors").unlink()
+    current = tmp_path / checkpoint.CHECKPOINT
+    current.write_bytes(current.read_bytes()[:1000])
+    with pytest.raises(UserError, match=rf"{checkpoint.CHECKPOINT}.*Delete it.*{checkpoint.PREVIOUS}"):
+        train(tones_and_hisses(), tmp_path, QUICK)
+    current.unlink()
+    train(tones_and_hisses(), tmp_path, QUICK)
+    assert weights(tmp_path) == reference
+
+
+def test_another_run_in_the_folder_is_not_overwritten(plain: tuple[Path, dict[str, Any]]) -> None:
     with pytest.raises(UserError, match="other settings"):
-        commands.train({**config, "seed": 1})
+        train(tones_and_hisses(), plain[0], replace(QUICK, seed=1))
+    with pytest.raises(UserError, match="other recordings"):
+        train(tones_and_hisses(20), plain[0], QUICK)
 
 
-def test_unusable_songs_are_counted_named_and_skipped(make_manifest: MakeManifest, tmp_path: Path) -> None:
-    rows = planted(10, 5)
-    rows[1] = (torch.zeros(2, RATE * 2), 10, 5, "artist 1")
-    rows[2] = (rows[2][0][:, : RATE // 2], 10, 5, "artist 2")
-    rows[3] = (rows[3][0], 10, 50, "artist 3")
-    manifest = make_manifest(rows)
-    (tmp_path / "song4.wav").write_bytes(b"RIFF not really")
-    (tmp_path / "song5.wav").unlink()
-    result = commands.train({"manifest": str(manifest), "out": str(tmp_path / "run"), "epochs": 1, **QUICK})
-    reasons = {row["line"]: row["reason"] for row in result["skipped"]}
-    assert sorted(reasons) == [3, 4, 5, 6, 7]
-    assert "silent" in reasons[3]
-    assert "0.50 s" in reasons[4]
-    assert "exceed plays" in reasons[5]
-    assert "not found" in reasons[7]
-    assert result["songs"] == 5
+def test_workers_and_tensorboard_change_no_byte(plain: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    result = train(tones_and_hisses(), tmp_path, replace(QUICK, workers=2, tensorboard=True))
+    assert weights(tmp_path) == weights(plain[0])
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    losses = {event.step: event.value for event in events.Scalars("validation_loss")}
+    assert sorted(losses) == [1, 2, 3]
+    assert losses[result["best_epoch"]] == pytest.approx(result["validation_loss"], rel=1e-5)
+
+
+def test_heads_learn_labels_and_songs_without_counts_still_teach_them(tmp_path: Path) -> None:
+    settings = replace(QUICK, heads=("kind",), head_weight=1.0, epochs=5)
+    result = train(tones_and_hisses(unknown=4), tmp_path, settings)
+    assert result["songs"] == 24
+    assert result["kind_accuracy"] == 1.0
+    with safe_open(str(tmp_path / "rater.safetensors"), "pt") as handle:
+        header = json.loads(handle.metadata()["hitchain"])
+    assert header["heads"] == {"kind": ["hiss", "tone"]}
+    values = [rater.popularity(400 if n % 2 == 0 else 2, 1000) for n in range(24) if n % 8 < 6 and n >= 4]
+    assert header["about"]["target_mean"] == pytest.approx(np.mean(values))
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"manifest": None}, "rater.manifest="),
-        ({"epoch": 3}, "did you mean 'epochs'"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"epochs": 2.5}, "whole number"),
-        ({"learning_rate": "fast"}, "learning_rate is 'fast'"),
-        ({"architecture": "mel_cnnn"}, "did you mean 'mel_cnn'"),
+        ({"heads": ("knd",)}, "did you mean 'kind'"),
+        ({"heads": ("same",)}, "only 'x'"),
+        ({"target": "label:kind"}, r"needs numbers, and line 2 \(0.wav\) has 'tone'.*heads=\[kind\]"),
+        ({"target": "label:sise"}, "did you mean 'size'"),
+        ({"architecture": "mfcc", "loss": "both"}, "squared error only"),
     ],
 )
-def test_wrong_settings_are_explained(tmp_path: Path, change: dict[str, object], words: str) -> None:
+def test_labels_that_cannot_be_learnt(tmp_path: Path, change: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        commands.train({"manifest": "songs.csv", "out": str(tmp_path), **change})
+        train(tones_and_hisses(), tmp_path, replace(QUICK, **change))
 
 
-def test_too_few_artists_and_nothing_to_learn(make_manifest: MakeManifest, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="2 artists"):
-        commands.train({"manifest": str(make_manifest(planted(6, 1))), "out": str(tmp_path / "run"), **QUICK})
-    same = [(audio, 100.0, 10.0, artist) for audio, _, _, artist in planted(6, 3)]
+def test_a_column_of_numbers_can_be_the_target(tmp_path: Path) -> None:
+    result = train(tones_and_hisses(), tmp_path, replace(QUICK, target="label:size", epochs=1))
+    sizes = np.array([n for n in range(24) if n % 8 < 6])
+    held = np.array([n for n in range(24) if n % 8 >= 6])
+    assert result["baseline_loss"] == pytest.approx(np.mean(((held - sizes.mean()) / sizes.std()) ** 2))
+
+
+def test_empty_splits_and_nothing_to_learn(tmp_path: Path) -> None:
+    memory = tones_and_hisses()
+    memory.entries = [replace(entry, split="training") for entry in memory.entries]
+    with pytest.raises(UserError, match=r"24 training and 0 validation.*2 artists"):
+        train(memory, tmp_path, QUICK)
+    same = tones_and_hisses()
+    same.entries = [replace(entry, row=replace(entry.row, likes=10.0)) for entry in same.entries]
     with pytest.raises(UserError, match="same popularity"):
-        commands.train({"manifest": str(make_manifest(same)), "out": str(tmp_path / "run"), **QUICK})
+        train(same, tmp_path, QUICK)
 
 
-def test_training_crops_repeat_by_seed_and_differ_between_seeds(make_manifest: MakeManifest) -> None:
-    rows, _ = rater.read_manifest(make_manifest([(tone_or_hiss(False, 0, 6.0), 10.0, 5.0, "x")]))
-    songs, _ = inspect(rows)
-    first, again, other = (training_crop(songs[0], 2.0, AugmentSettings(), np.random.default_rng(s)) for s in (1, 1, 2))
-    assert first.shape == (2, 64_000)
-    assert torch.equal(first, again)
-    assert not torch.allclose(first, other)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"loss": "pairwise"},
+        {"loss": "both", "pair_sampling": "ab", "ema": 0.9},
+        {"precision": "bfloat16"},
+        {"architecture": "jynet", "options": {"dropout": 0.0}},
+    ],
+)
+def test_other_ways_to_train_learn_the_rule_too(tmp_path: Path, change: dict[str, Any]) -> None:
+    result = train(tones_and_hisses(), tmp_path, replace(QUICK, epochs=6, **change))
+    assert result["validation_loss"] < 0.6 * result["baseline_loss"]
+    trained = rater.load(tmp_path)
+    with torch.no_grad():
+        tone, hiss = (trained(torch.from_numpy(tone_or_hiss(kind, 99))[None], 32_000) for kind in (True, False))
+    assert float(trained.to_popularity(tone)) > 2 * float(trained.to_popularity(hiss))
 
 
-def test_short_and_multichannel_files_fill_a_crop(tmp_path: Path) -> None:
-    audio = np.random.default_rng(0).standard_normal((RATE * 2, 4)).astype(np.float32) * 0.1
-    soundfile.write(tmp_path / "four.wav", audio, RATE, subtype="FLOAT")
-    songs, skipped = inspect([rater.Row(tmp_path / "four.wav", 1, 0, "x", 2)])
-    assert skipped == []
-    crop = read_crop(songs[0], 0, RATE * 3).numpy()
-    np.testing.assert_allclose(crop[0, : RATE * 2], audio[:, [0, 2]].mean(1), atol=1e-6)
-    np.testing.assert_array_equal(crop[:, RATE * 2 :], crop[:, :RATE])
+def test_training_stops_early(tmp_path: Path) -> None:
+    result = train(tones_and_hisses(), tmp_path, replace(QUICK, epochs=50, patience=2, learning_rate=1e-7))
+    assert result["epochs"] == result["best_epoch"] + 2 < 50
 
 
-@pytest.mark.parametrize(("tempo", "pitch"), [(1.1, 1.0), (1.0, 1.06), (0.93, 0.95)])
-def test_tempo_and_pitch_change_as_asked(tempo: float, pitch: float) -> None:
-    """A 440 Hz tone: its length follows the tempo, its frequency the pitch (spectrum peak, 0.5 % of it)."""
-    audio = torch.sin(2 * torch.pi * 440 * torch.arange(RATE * 4) / RATE).expand(2, -1)
-    out = change_tempo_and_pitch(audio, RATE, tempo, pitch)
-    assert out.shape[-1] == pytest.approx(RATE * 4 / tempo, rel=0.005)
-    middle = out[0, RATE : RATE * 3] * torch.hann_window(RATE * 2)
-    peak = float(torch.fft.rfft(middle, RATE * 8).abs().argmax()) / 8
-    assert peak == pytest.approx(440 * pitch, rel=0.005)
+def test_a_diverging_training_says_so(tmp_path: Path) -> None:
+    memory = tones_and_hisses()
+    memory.pieces[0] = np.full_like(memory.pieces[0], np.inf)
+    with pytest.raises(UserError, match="diverged"):
+        train(memory, tmp_path, replace(QUICK, epochs=1))
 
 
-def test_amplitude_moves_within_its_range() -> None:
-    audio = torch.ones(2, 1000)
-    for seed in range(20):
-        out = augment(audio, RATE, 1000, AugmentSettings(6.0, 0.0, 0.0), np.random.default_rng(seed))
-        decibels = 20 * torch.log10(out)
-        assert decibels.abs().max() <= 7.5 + 1e-4
+def test_averaged_weights_against_the_sum_written_out() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    average = Average(network, 0.9)
+    expected = network[0].weight.detach().clone()
+    for step in range(5):
+        with torch.no_grad():
+            network[0].weight.copy_(torch.full((2, 2), float(step)))
+            network[1].num_batches_tracked += 1
+        average.update(network)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    torch.testing.assert_close(average.state["0.weight"], expected)
+    assert int(average.state["1.num_batches_tracked"]) == 5
 
 
-def test_rating_files(tmp_path: Path, music: torch.Tensor) -> None:
-    path = tmp_path / "music.wav"
-    soundfile.write(path, music[0].T.numpy(), 44_100, subtype="FLOAT")
-    (row,) = commands.rate([path])
-    assert row["seconds"] == pytest.approx(4.0)
-    assert row["rating"] == pytest.approx(sum(row["members"].values()) / len(row["members"]))
-    assert row["rating"] == pytest.approx(float(rater.load("appeal")(music, 44_100)), abs=1e-5)
-    assert row["heldout"] == pytest.approx(float(rater.load("appeal/heldout")(music, 44_100)), abs=1e-5)
-    assert "popularity" not in row
-    with pytest.raises(UserError, match="no audio file"):
-        commands.rate([])
-    with pytest.raises(UserError, match="did you mean 'rater'"):
-        commands.rate([path], {"ratr": "appeal"})
-    soundfile.write(path, np.zeros((1000, 2)), 44_100)
-    with pytest.raises(UserError, match=r"music\.wav.*too short"):
-        commands.rate([path])
+def test_trees_on_the_same_splits(tmp_path: Path) -> None:
+    result = train(tones_and_hisses(), tmp_path, replace(QUICK, architecture="mfcc"))
+    assert result["validation_loss"] < 0.3 * result["baseline_loss"]
+    kept = (tmp_path / "features.safetensors").stat().st_mtime_ns
+    again = train(tones_and_hisses(), tmp_path, replace(QUICK, architecture="mfcc"))
+    assert again["validation_loss"] == result["validation_loss"]
+    assert (tmp_path / "features.safetensors").stat().st_mtime_ns == kept
 
 
-def test_importing_the_room_does_not_import_torch() -> None:
-    code = "import sys, hitchain.rater; assert hitchain.rater.popularity(2, 4) > 0; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+    """torchrun with two processes: the losses of one with the same batches, as far as sums in another order allow."""
+    code = (
+        "import sys, torch; torch.set_num_threads(1); sys.path.insert(0, sys.argv[2])\n"
+        "from dataclasses import replace\n"
+        "from test_training import QUICK, tones_and_hisses, train\n"
+        "train(tones_and_hisses(), sys.argv[1], replace(QUICK, epochs=2, loss='both', heads=('kind',), "
+        "options={'dropout': 0.0}))\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for name, command in (("one", [sys.executable]), ("two", launch)):
+        words = [*command, str(script), str(tmp_path / name), str(FOLDER)]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+    one, two = ([json.loads(line) for line in (tmp_path / name / "history.jsonl").open()] for name in ("one", "two"))
+    for line, other in zip(one, two, strict=True):
+        for key in ("training_loss", "validation_loss"):
+            assert other[key] == pytest.approx(line[key], rel=5e-3)
+    first, second = (load_file(tmp_path / name / "rater.safetensors") for name in ("one", "two"))
+    assert max(float((first[name].float() - second[name].float()).abs().max()) for name in first) < 0.02

@@ -156,7 +156,8 @@ def equalise(audio: Tensor, sample_rate: int, gains_db: Sequence[float] | NDArra
     places = np.linspace(np.log(EQ_LOWEST), np.log(EQ_HIGHEST), len(gains_db))
     decibels = np.interp(np.log(np.maximum(frequencies, 1.0)), places, gains_db)
     response = torch.from_numpy(10.0 ** (decibels / 20.0)).to(audio.dtype)
-    return torch.fft.irfft(torch.fft.rfft(audio) * response, n=audio.shape[-1])
+    bent: Tensor = torch.fft.irfft(torch.fft.rfft(audio) * response, n=audio.shape[-1])
+    return bent
 
 
 def add_noise(audio: Tensor, under_db: float, draw: Draw) -> Tensor:

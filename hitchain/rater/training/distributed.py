@@ -7,6 +7,7 @@ statistics are those of the whole batch, too. In one process all of this does no
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ import torch.distributed
 from torch import Tensor, nn
 
 T = TypeVar("T")
+
+LONGEST_WAIT = datetime.timedelta(days=7)
+"""The other processes wait while the first prepares a source."""
 
 
 def rank() -> int:
@@ -39,7 +43,7 @@ def joined(device: str) -> Iterator[str]:
         yield device
         return
     on_gpu = device.startswith("cuda")
-    torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
+    torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=LONGEST_WAIT)
     try:
         own = f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
         if on_gpu:

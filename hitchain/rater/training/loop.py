@@ -7,6 +7,7 @@ killed goes on from its checkpoint to the same weights.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import time
@@ -98,7 +99,8 @@ class Training:
             self.saved_at = time.monotonic()
             per_epoch = len(self.order.batches(0))
             done = standing.epoch * per_epoch + standing.batch
-            with Progress(self.settings.epochs * per_epoch, description, done, unit="batch") as progress:
+            stream = None if distributed.rank() == 0 else io.StringIO()  # one process speaks
+            with Progress(self.settings.epochs * per_epoch, description, done, stream, unit="batch") as progress:
                 self._epochs(per_epoch, progress)
             self._conclude()
         if standing.best is None:
@@ -157,6 +159,11 @@ class Training:
     def _finish_epoch(self) -> None:
         began, standing = time.monotonic(), self.standing
         outputs = self.heard.outputs(self.learner, self.learner.average.state)
+        if not (math.isfinite(standing.loss) and np.isfinite(outputs["popularity"]).all()):
+            raise UserError(
+                f"the loss of epoch {standing.epoch + 1} is not a number: the training has diverged. Lower "
+                f"rater.learning_rate ({self.settings.learning_rate:g}); {self.out} keeps the epoch before."
+            )
         # A rating that was only ranked has a unit of its own.
         ranked = self.settings.loss == "pairwise"
         slope, offset = scores.Line(standing.line).slope_and_offset() if ranked else (1.0, 0.0)
@@ -176,11 +183,6 @@ class Training:
         line["crops_per_second"] = standing.crops / max(standing.seconds, 1e-9)
         line["data_wait"] = standing.waited / max(standing.seconds, 1e-9)
         line["seconds"] = earlier + standing.seconds + time.monotonic() - began
-        if not all(math.isfinite(line[name]) for name in ("training_loss", "validation_loss")):
-            raise UserError(
-                f"the loss of epoch {line['epoch']} is not a number: the training has diverged. Lower "
-                f"rater.learning_rate ({self.settings.learning_rate:g}); {self.out} keeps the epoch before."
-            )
         standing.lines.append(line)
         if standing.best is line:
             self.best = {name: tensor.clone() for name, tensor in self.learner.average.state.items()}

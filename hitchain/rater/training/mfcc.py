@@ -22,8 +22,7 @@ from hitchain.rater.evaluation.metrics import spearman
 from hitchain.rater.features import NAMES, features
 from hitchain.rater.shards.layout import SAMPLE_RATE
 from hitchain.rater.training import distributed
-from hitchain.rater.training.augment import OFF
-from hitchain.rater.training.crops import Cropper
+from hitchain.rater.training.crops import Recordings
 from hitchain.rater.training.loop import WEIGHTS
 from hitchain.rater.training.run import Task, Trained
 from hitchain.rater.training.settings import TrainSettings
@@ -72,7 +71,6 @@ def _check(task: Task, settings: TrainSettings) -> None:
 
 def _features(task: Task, folder: Path, settings: TrainSettings) -> tuple[dict[int, NDArray[np.float64]], float]:
     """place -> (windows, features) of every recording that trains or validates, and windows a second."""
-    cropper = Cropper(task.recordings, WINDOW_SECONDS, OFF, task.front_end)
     places = sorted({*task.training, *task.validation})
     names = [task.recordings.entries[place].row.name for place in places]
     identity = hashlib.sha256(json.dumps([names, list(NAMES)]).encode()).hexdigest()
@@ -83,7 +81,7 @@ def _features(task: Task, folder: Path, settings: TrainSettings) -> tuple[dict[i
         for place in places:
             if place in table:
                 continue
-            windows = cropper.steady(place, WINDOWS).numpy()
+            windows = _windows(task.recordings, place)
             table[place] = np.stack([features(window, SAMPLE_RATE) for window in windows])
             made += len(windows)
             progress.update(len(table))
@@ -93,6 +91,14 @@ def _features(task: Task, folder: Path, settings: TrainSettings) -> tuple[dict[i
     if made:
         _keep(folder, identity, table)
     return table, made / max(time.monotonic() - began, 1e-9)
+
+
+def _windows(recordings: Recordings, place: int) -> list[NDArray[np.float32]]:
+    """Pieces evenly spread over a recording, or all of a short one."""
+    whole = int(recordings.entries[place].length)
+    length = min(whole, round(WINDOW_SECONDS * SAMPLE_RATE))
+    starts = sorted({round((whole - length) * (k + 0.5) / WINDOWS) for k in range(WINDOWS)})
+    return [recordings.crop(place, start, length) for start in starts]
 
 
 def _keep(folder: Path, identity: str, table: dict[int, NDArray[np.float64]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hitchain.devices import usable_device
 from hitchain.errors import UserError, nearest
+from hitchain.rater import networks
 from hitchain.rater.training.augment import AugmentSettings
 
 TREES = "mfcc"
@@ -82,8 +83,6 @@ class TrainSettings:
             raise UserError(f"target is {self.target!r}; {nearest(str(self.target), [*TARGETS, 'label:COLUMN'])}")
 
     def _check_architecture(self) -> None:
-        from hitchain.rater import networks
-
         known = [*networks.ARCHITECTURES, TREES]
         if self.architecture not in known:
             raise UserError(
@@ -100,6 +99,8 @@ class TrainSettings:
         given = {str(name): value for name, value in values.items()}
         if isinstance(given.get("heads"), list):
             given["heads"] = tuple(given["heads"])
+        if given.get("options") is None:
+            given.pop("options", None)
         return cls(**given)
 
     @property
