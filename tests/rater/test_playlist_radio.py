@@ -29,7 +29,7 @@ from hitchain.rater.playlist import model as models
 from hitchain.rater.playlist import proof
 from hitchain.rater.playlist.embedding import Embedding, Settings, learn
 from hitchain.rater.playlist.playlists import Playlist, read
-from hitchain.rater.playlist.tower import Tower, TowerSettings, train
+from hitchain.rater.playlist.tower import Tower, TowerSettings, middle, train
 
 RATE = 16_000
 RING = tuple("abcdefgh")
@@ -304,6 +304,12 @@ def test_the_tower_trains_to_the_same_weights(world: tuple[Embedding, Tower]) ->
     states = [train(embedding, recordings, TowerSettings(epochs=1)).state_dict() for _ in range(2)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_the_middle_minute_of_a_song_is_heard() -> None:
+    audio = torch.arange(100 * 8000.0)[None]
+    assert torch.equal(middle(audio, 8000), audio[:, 20 * 8000 : 80 * 8000])
+    assert torch.equal(middle(audio[:, :8000], 8000), audio[:, :8000])
 
 
 def test_a_tower_needs_recordings_of_songs(world: tuple[Embedding, Tower]) -> None:

@@ -69,6 +69,7 @@ def radio(config: Mapping[str, str]) -> dict[str, Any]:
 def _placed(model: Model, file: Path, count: int) -> list[tuple[str, float]]:
     """What goes well after a sound file, placed by its sound."""
     from hitchain.files import read_audio
+    from hitchain.rater.playlist.tower import middle
 
     audio, rate = read_audio(file)
     if model.tower is None:
@@ -76,7 +77,7 @@ def _placed(model: Model, file: Path, count: int) -> list[tuple[str, float]]:
             f"seed={file} is a sound file, and these playlists were learnt without sound: give audio=FOLDER, sound "
             "files named like songs, to train a tower, and model=FILE to keep it."
         )
-    vector = model.tower(audio.unsqueeze(0), rate).numpy()
+    vector = model.tower(middle(audio, rate).unsqueeze(0), rate).numpy()
     return model.embedding.best(model.embedding.log_likelihood(vector), count)
 
 

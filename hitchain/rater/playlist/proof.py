@@ -1,6 +1,6 @@
 """Does the tower place songs it never heard? Measured where the rule is known: playlists planted from sound.
 
-    python -m hitchain.rater.playlist.proof [recordings=FOLDER] [songs=400] [seed=0] [json=FILE]
+    python -m hitchain.rater.playlist.proof [recordings=FOLDER,...] [songs=400] [seed=0] [json=FILE]
 
 Songs are synthesised in random styles (tempo, brightness, drums, register), or cut from recordings and described by
 what is measured in them (brightness, movement, bass, peaks). A hidden rule samples playlists: the nearer in style, the
@@ -81,14 +81,15 @@ def _band(style: Array, random: np.random.Generator) -> Tensor:
     return torch.from_numpy(out).float()
 
 
-def cut(folder: Path, seed: int) -> World:
-    """Pieces of recordings, at most 40 of each; every fourth recording is unseen.
+def cut(folders: Sequence[Path], seed: int) -> World:
+    """Pieces of the recordings in folders, at most 40 of each; every fourth recording is unseen.
 
     Raises:
         UserError: fewer than four recordings of two pieces.
     """
     names, audio, sources = [], [], []
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".wav", ".flac", ".ogg", ".mp3"))
+    sounds = (".wav", ".flac", ".ogg", ".mp3")
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.suffix.lower() in sounds)
     for file in files:
         whole, _ = read_audio(file, RATE)
         length = round(SECONDS * RATE)
@@ -103,7 +104,7 @@ def cut(folder: Path, seed: int) -> World:
                 sources.append(str(file))
     recordings = sorted(set(sources))
     if len(recordings) < 4:
-        raise UserError(f"recordings={folder} holds {len(recordings)} of {2 * SECONDS:g} s or more; 4 are needed.")
+        raise UserError(f"recordings= holds {len(recordings)} of {2 * SECONDS:g} s or more; 4 are needed.")
     order = np.random.default_rng([seed, 3]).permutation(len(recordings))
     held = {recordings[place] for place in order[: len(recordings) // 4]}
     measured = np.array([_described(piece) for piece in audio])
@@ -268,7 +269,8 @@ def main(words: Sequence[str]) -> None:
         if not known[key].isdigit() or int(known[key]) < lowest:
             raise UserError(f"{key}={known[key]} should be a whole number, {lowest} or more.")
     seed = int(known["seed"])
-    world = cut(Path(known["recordings"]), seed) if known["recordings"] else synthesise(int(known["songs"]), seed)
+    folders = [Path(name) for name in known["recordings"].split(",") if name]
+    world = cut(folders, seed) if folders else synthesise(int(known["songs"]), seed)
     result = prove(world, seed)
     print(table(result))
     if known["json"]:

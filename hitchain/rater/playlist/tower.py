@@ -23,7 +23,7 @@ from hitchain.rater.playlist.embedding import Embedding, Vectors
 from hitchain.rater.rater import check_audio
 
 LONGEST_SECONDS = 60.0
-"""Of a training song, at most so much is kept: from its middle."""
+"""Of a whole song, at most so much is heard: its middle."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,14 @@ def _frames(front_end: FrontEnd, recording: Path | tuple[Tensor, int]) -> Tensor
 
     audio, rate = recording if isinstance(recording, tuple) else read_audio(recording)
     check_audio(audio.unsqueeze(0), rate)
-    spare = max(0, audio.shape[-1] - round(LONGEST_SECONDS * rate)) // 2
-    middle = audio[:, spare : audio.shape[-1] - spare]
-    frames: Tensor = front_end(middle.unsqueeze(0), rate)[0]
+    frames: Tensor = front_end(middle(audio, rate).unsqueeze(0), rate)[0]
     return frames.half()
+
+
+def middle(audio: Tensor, sample_rate: int) -> Tensor:
+    """The middle `LONGEST_SECONDS` of audio (channels, samples): what a tower hears of a whole song."""
+    spare = max(0, audio.shape[-1] - round(LONGEST_SECONDS * sample_rate)) // 2
+    return audio[:, spare : audio.shape[-1] - spare]
 
 
 def _fit(
