@@ -33,6 +33,8 @@ ROWS = ("effects", "mastering", "sends")
 """Stages that hold several blocks, by a name each."""
 WITHOUT_GROUPS = ("train-instrument", "resynth", "explain")
 """Commands whose every key is a value: `instrument=trumpet` chooses no config of the group `instrument` there."""
+VALUES_OF = {"evaluate": ("rater",)}
+"""Keys that are values in one command, though elsewhere they choose in a group of that name."""
 FROM_THE_SONG = ("tempo", "drums", "controllers")
 """Options that a block's constructor is given by the song, not by its config."""
 
@@ -71,13 +73,11 @@ def prepare(command: str, overrides: Sequence[str]) -> list[str]:
 
 
 def _values_named_like_groups(command: str, overrides: Sequence[str]) -> dict[str, tuple[str, Any]]:
-    """{override: (key, value)} of what Hydra would take for a choice in a group, for a command without groups."""
+    """{override: (key, value)} of what Hydra would take for a choice in a group, and is a value here."""
     import yaml
 
-    if command not in WITHOUT_GROUPS:
-        return {}
     pairs = {item: item.partition("=") for item in overrides}
-    groups = group_names()
+    groups = group_names() if command in WITHOUT_GROUPS else VALUES_OF.get(command, ())
     return {item: (name, yaml.safe_load(value)) for item, (name, _, value) in pairs.items() if name in groups}
 
 

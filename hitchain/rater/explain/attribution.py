@@ -89,13 +89,15 @@ def attribute(
     with torch.no_grad():
         frames = [rater.front_end(audio[None, :, a:b], sample_rate)[0] for a, b in windows]
     still = _baseline(baseline, frames)
+    scales = rater.scales.cpu().double().numpy()
+    slopes, offsets = scales[:, 0], scales[:, 1]
     values, ratings, references, most = [], [], [], 0
     for number, ((start, end), heard) in enumerate(zip(windows, frames, strict=True)):
         share = (end - start) / audio.shape[-1]
         found = [integrated_gradients(network, heard, still.expand_as(heard)) for network in rater.networks]
-        values.append(torch.stack([one.values for one in found]) * share)
-        ratings.append(np.array([one.rating for one in found]) * share)
-        references.append(np.array([one.reference for one in found]) * share)
+        values.append(torch.stack([slope * one.values for slope, one in zip(slopes, found, strict=True)]) * share)
+        ratings.append((slopes * [one.rating for one in found] + offsets) * share)
+        references.append((slopes * [one.reference for one in found] + offsets) * share)
         most = max(most, *(one.points for one in found))
         tick(number + 1)
     hop = rater.front_end.settings.hop_seconds

@@ -108,17 +108,16 @@ def _attributed(rater: Any, audio: Any, sample_rate: int, settings: ExplainSetti
     from hitchain.rater.explain import summary
     from hitchain.rater.explain.attribution import attribute
     from hitchain.rater.frontend import mel_centres
-    from hitchain.rater.rater import Rater, window_edges
+    from hitchain.rater.rater import window_edges
 
-    if not isinstance(rater, Rater):
+    if not len(rater.networks):
         rating = rater.rate(audio[None], sample_rate, settings.window_seconds)[0]
         result = {**_rated(rater, rating), "attribution": None, "bands": None, "moments": None}
         return _Found(result, None, None)
     windows = len(window_edges(audio.shape[-1], sample_rate, settings.window_seconds)) - 1
-    device = next(rater.parameters()).device
     with Progress(windows, "attributing", unit="window") as progress:
         found = attribute(
-            rater, audio.to(device), sample_rate, settings.baseline, settings.window_seconds, progress.update
+            rater, audio.to(rater.device), sample_rate, settings.baseline, settings.window_seconds, progress.update
         )
     frequencies = mel_centres(rater.front_end.settings).numpy()
     with replacing(settings.out / "attribution.npy") as temporary:
@@ -148,11 +147,10 @@ def _tried(rater: Any, audio: Any, sample_rate: int, settings: ExplainSettings) 
     from hitchain.rater.explain.counterfactual import counterfactuals
     from hitchain.rater.explain.edits import edits, neutral
 
-    device = settings.device
     total = len(edits(audio, sample_rate)) + len(neutral())
     with Progress(total, "trying changes", unit="change") as progress:
         return counterfactuals(
-            lambda changed: rater.rate(changed[None].to(device), sample_rate, settings.window_seconds)[0].cpu(),
+            lambda changed: rater.rate(changed[None].to(rater.device), sample_rate, settings.window_seconds)[0].cpu(),
             audio,
             sample_rate,
             lambda done, name: progress.update(done),
