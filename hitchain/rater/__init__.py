@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from hitchain.rater.rater import Rater, load, members
     from hitchain.rater.row import Row
     from hitchain.rater.sources.manifest import read_manifest
-    from hitchain.rater.splits import split_by_artist
 
-__all__ = ["Rater", "Row", "load", "members", "popularity", "read_manifest", "split_by_artist"]
+__all__ = ["Rater", "Row", "load", "members", "popularity", "read_manifest"]
 
 _HOMES = {
     "Rater": "rater",
@@ -28,7 +27,6 @@ _HOMES = {
     "members": "rater",
     "Row": "row",
     "read_manifest": "sources.manifest",
-    "split_by_artist": "splits",
 }
 
 

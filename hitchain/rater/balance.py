@@ -1,7 +1,7 @@
-"""How a collection is spread, and how that shows in a rater: counts by label, skew of popularity, bias by group.
+"""How a collection is spread: its sides, the skew of its popularity, and the balance of its genres and other labels.
 
 Popularity data is skewed: a few recordings have nearly all likes, and genres differ in how they are heard and liked. A
-rater that learns from it learns that too; these tables say how much.
+rater that learns from it learns that too; `hitchain evaluate` shows how much of it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from hitchain.rater.row import SPLITS, Row
 
 MOST_CLASSES = 50
 """Classes of a label that are listed, the most frequent first."""
-RESAMPLES = 1000
-MANY = 10_000
-"""Rows from which the bootstrap interval of a mean is taken as the normal one: they agree, and it is quick."""
 QUANTILES = {"lowest": 0.0, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "top_tenth": 0.9, "highest": 1.0}
 
 
@@ -147,63 +144,3 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
             p_shown = "" if group["popularity"] is None else f"  mean p {group['popularity']:.5f}"
             zero = "" if group["zero_likes"] is None else f"  no like {group['zero_likes']:.0%}"
             yield f"  {group['class'][:30]:<30} {group['rows']:>7} {group['share']:>6.1%}{p_shown}{zero}"
-
-
-def bias(
-    rows: Sequence[Row], ratings: ArrayLike, targets: ArrayLike, label: str, seed: int = 0
-) -> list[dict[str, Any]]:
-    """How a rater treats the classes of a label, the most frequent first.
-
-    Args:
-        ratings, targets: (rows,) each, in the same unit; rows where either is NaN are left out.
-        seed: of the bootstrap, with the class's name: a class's interval does not depend on the others.
-
-    Returns:
-        For each class `class`, `rows`, `rating` and `target` (means), `error` (mean of rating - target: above 0 it is
-        rated too high), `error_low` and `error_high` (95 % bootstrap interval of it; None for one row) and `mse`.
-    """
-    rated, wanted = np.asarray(ratings, np.float64), np.asarray(targets, np.float64)
-    known = ~(np.isnan(rated) | np.isnan(wanted))
-    members: dict[str, list[int]] = {}
-    for place in np.flatnonzero(known).tolist():
-        for value in classes_of(rows[place], label):
-            members.setdefault(value, []).append(place)
-    table = []
-    for value in sorted(members, key=lambda one: (-len(members[one]), one)):
-        places = members[value]
-        error = rated[places] - wanted[places]
-        low, high = interval_of_mean(error, seed, value)
-        table.append(
-            {
-                "class": value, "rows": len(places), "rating": float(rated[places].mean()),
-                "target": float(wanted[places].mean()), "error": float(error.mean()),
-                "error_low": low, "error_high": high, "mse": float(np.square(error).mean()),
-            }
-        )  # fmt: skip
-    return table
-
-
-def interval_of_mean(values: NDArray[np.float64], seed: int, name: str = "") -> tuple[float | None, float | None]:
-    """The 95 % interval of a mean by percentile bootstrap (Efron 1979); None for fewer than two values."""
-    if len(values) < 2:
-        return None, None
-    if len(values) > MANY:
-        half = 1.959964 * float(values.std()) / math.sqrt(len(values))
-        return float(values.mean()) - half, float(values.mean()) + half
-    random = np.random.default_rng([seed, *name.encode()])
-    means = [values[random.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def bias_told(table: Sequence[Mapping[str, Any]]) -> str:
-    """A bias report as a table."""
-    lines = [f"{'class':<30} {'rows':>6} {'rating':>9} {'target':>9} {'error':>9}  95 % interval"]
-    for row in table:
-        low, high = row["error_low"], row["error_high"]
-        interval = "" if low is None else f"{low:+.4f} .. {high:+.4f}"
-        lines.append(
-            f"{row['class'][:30]:<30} {row['rows']:>6} {row['rating']:>9.4f} {row['target']:>9.4f} "
-            f"{row['error']:>+9.4f}  {interval}"
-        )
-    return "\n".join(lines)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hitchain.errors import UserError
 from hitchain.files import write_json, write_text
 from hitchain.progress import Progress
-from hitchain.rater import sources
+from hitchain.rater import balance, sources
 from hitchain.rater.fingerprint import near_duplicates
 from hitchain.rater.row import Row, Skipped
 from hitchain.rater.shards.layout import (
@@ -39,9 +39,9 @@ from hitchain.rater.shards.plan import Plan, files_of, prepared_sizes
 from hitchain.rater.shards.prepared import Prepared
 from hitchain.rater.shards.settings import PrepareSettings
 from hitchain.rater.shards.shard import Done, File, Job, Report
-from hitchain.rater.splits import split
+from hitchain.rater.splits import Moved, assign
 
-SKIPPED, SPLITS, RESULT = "skipped.csv", "splits.json", "result.json"
+SKIPPED, SPLITS, BALANCE, RESULT = "skipped.csv", "splits.json", "balance.json", "result.json"
 SPARE_BYTES = 50e6
 """What is left free on the disk, for the index and everybody else."""
 
@@ -79,13 +79,11 @@ def prepare(
     skipped = sorted([*skipped, *unusable], key=lambda row: row.line)
     sources.write_skipped(folder / SKIPPED, skipped)
     if not entries:
-        raise UserError(
-            f"not one recording of the source can be used: {sources.told(skipped)}. See {folder / SKIPPED}."
-        )
-    entries = _grouped(folder, entries, settings)
+        raise UserError(f"the source has no usable recording: {sources.told(skipped)}. See {folder / SKIPPED}.")
+    entries, moved = _grouped(folder, entries, settings)
     _write_index(folder, head, entries)
     prepared = Prepared(folder)
-    _conclude(prepared, skipped, counter, settings, time.monotonic() - began, say)
+    _conclude(prepared, skipped, moved, counter, settings, time.monotonic() - began, say)
     return prepared
 
 
@@ -103,16 +101,22 @@ def _begin(folder: Path, settings: PrepareSettings) -> dict[str, Any]:
                     f"{folder} was prepared with {key}={_told(head.get(key))}, not {_told(value)}; choose another "
                     "out=FOLDER, or the same settings to go on with it."
                 )
-        for folder_of_rests in (folder, folder / SHARDS):
-            for rest in folder_of_rests.glob(".*-*"):  # what a killed run was writing
-                rest.unlink(missing_ok=True)
+        _clear(folder, ".*-*")
+        _clear(folder / SHARDS, ".*-*")
         return head
+    _clear(folder, f".{Path(HEAD).stem}-*")
     strange = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if strange:
         raise UserError(f"out={folder} holds something else ({strange[0]}); choose a new or empty folder.")
     head = {"format": FORMAT, "version": VERSION, "complete": False, "sample_rate": SAMPLE_RATE, **wanted}
     write_json(folder / HEAD, head)
     return head
+
+
+def _clear(folder: Path, pattern: str) -> None:
+    """Remove what a killed run was writing: the temporary files of `hitchain.files.replacing`."""
+    for rest in folder.glob(pattern):
+        rest.unlink(missing_ok=True)
 
 
 def _front_end(kind: str) -> dict[str, Any] | None:
@@ -235,15 +239,15 @@ def _collect(folder: Path, rows: Sequence[Row], files: Sequence[File]) -> tuple[
     return entries, skipped
 
 
-def _grouped(folder: Path, entries: Sequence[Entry], settings: PrepareSettings) -> list[Entry]:
-    """The entries with their near-duplicate groups and splits."""
+def _grouped(folder: Path, entries: Sequence[Entry], settings: PrepareSettings) -> tuple[list[Entry], Sequence[Moved]]:
+    """The entries with their near-duplicate groups and splits, and those that do not stand where their source said."""
     rows = [entry.row for entry in entries]
     groups = near_duplicates(_fingerprints(folder, entries))
-    sides = split(rows, groups, settings.fractions, settings.seed, folder / SPLITS)
+    assignment = assign(rows, groups, settings.fractions, settings.seed, folder / SPLITS)
     return [
         Entry(entry.row, entry.length, entry.shard, entry.offset, side, group, entry.scale, entry.fingerprint)
-        for entry, side, group in zip(entries, sides, groups, strict=True)
-    ]
+        for entry, side, group in zip(entries, assignment.sides, groups, strict=True)
+    ], assignment.moved
 
 
 def _fingerprints(folder: Path, entries: Sequence[Entry]) -> list[NDArray[np.uint32]]:
@@ -268,12 +272,13 @@ def _write_index(folder: Path, head: Mapping[str, Any], entries: Sequence[Entry]
 def _conclude(
     prepared: Prepared,
     skipped: Sequence[Skipped],
+    moved: Sequence[Moved],
     counter: _Counter,
     settings: PrepareSettings,
     seconds: float,
     say: Say,
 ) -> None:
-    """result.json, and the totals in words."""
+    """result.json and balance.json, and the totals in words."""
     entries, folder = prepared.entries, prepared.folder
     total = sum(prepared.seconds(index) for index in range(len(entries)))
     size = sum(shard["bytes"] for shard in prepared.head["shards"])
@@ -282,16 +287,21 @@ def _conclude(
         "recordings": len(entries), "audio_seconds": round(total, 3), "bytes": size,
         "shards": len(prepared.head["shards"]), "groups": len({entry.group for entry in entries}),
         "splits": {name: len(prepared.by_split(name)) for name in settings.fractions},
-        "skipped": sources.counted(skipped), "decoded": counter.recordings, **counter.rates(),
+        "skipped": sources.counted(skipped), "moved": len(moved), "decoded": counter.recordings, **counter.rates(),
     }  # fmt: skip
     write_json(folder / RESULT, result)
+    spread = balance.balance([entry.row for entry in entries], [entry.split for entry in entries])
+    write_json(folder / BALANCE, spread)
     shares = ", ".join(f"{count} {name}" for name, count in result["splits"].items())
     say(
         f"prepared {len(entries)} recordings, {total / 3600:.2f} h, {size / 1e6:.0f} MB in {result['shards']} shards; "
         f"{folder}"
     )
     say(f"splits   {shares}; {result['groups']} groups of the same music")
+    if moved:
+        say(f"moved    {len(moved)} where the source's split, or new rows, would have leaked  ({folder / SPLITS})")
     say(f"skipped  {sources.told(skipped)}  ({folder / SKIPPED})")
+    say(balance.told(spread))
     if counter.recordings:
         rates = counter.rates()
         say(
