@@ -83,6 +83,16 @@ def load(path: str | Path) -> tuple[networks.RatingNetwork, FrontEndSettings, di
     return network.eval(), front_end, about
 
 
+def format_of(path: str | Path) -> str | None:
+    """The `format` in the header of a file written by `save_tensors`; None where it holds none or cannot be read."""
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            header = json.loads((handle.metadata() or {}).get(HEADER_KEY, "null"))
+    except (SafetensorError, OSError, ValueError, RecursionError):
+        return None
+    return str(header["format"]) if isinstance(header, dict) and "format" in header else None
+
+
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and the JSON header of a file written by `save_tensors`."""
     file = Path(path)
