@@ -294,6 +294,13 @@ def test_group_means_and_lines_are_those_of_the_fitted() -> None:
     assert baselines.fit_and_rate(columns, rows, "genre", targets, [np.arange(3)], asked, 0) == {}
 
 
+def test_tags_count_each() -> None:
+    rows = [Row(Path("x"), labels={"tags": tags}) for tags in ("loud, fast", "loud", "fast", "slow", "fast, loud", "")]
+    targets = np.array([1.0, 3.0, 5.0, 7.0, 0.0, 0.0])
+    found = baselines.fit_and_rate({}, rows, "tags", targets, [np.arange(4)], [np.array([4, 5])], 0)
+    assert found["tags mean"][4:].tolist() == [2.5, 4.0]  # of loud 2, of fast 3
+
+
 def test_a_table_drops_half_a_line_and_refuses_another_header(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     with Table(path, ["name", "value"]) as table:

@@ -1,23 +1,28 @@
 """Baselines: what a rater must beat to have heard anything. Fitted on recordings that are not rated.
 
 - loudness, duration: a straight line through one number;
-- GROUP mean: the mean target of the recording's genre (or what `group` is), the mean of all where it is new;
+- GROUP mean: the mean target of the recording's genre (or what `group` is; of tags, over all it has), the mean of all
+  where it is new;
 - features + ridge, features + trees: MFCCs and the other features of `hitchain.rater.features`, with ridge regression
   or boosted trees. The honest baseline: no network is needed for these.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hitchain.rater.balance import classes_of
 from hitchain.rater.evaluation.metrics import Vector
 from hitchain.rater.features import NAMES
 from hitchain.rater.row import Row
 
 FOLDS = 5
+MOST_CLASSES = 200
+"""Classes of the group that have a mean of their own, the most frequent first."""
 FEWEST = 4
 """Recordings to fit on; with fewer there are no baselines."""
 
@@ -41,9 +46,11 @@ def fit_and_rate(
     for name in ("loudness", "duration"):
         if name in columns:
             kinds[name] = (columns[name], _line)
-    if group and any(row.labels.get(group) for row in rows):
-        names = {name: number for number, name in enumerate(sorted({row.labels.get(group, "") for row in rows}))}
-        kinds[f"{group} mean"] = (np.array([[float(names[row.labels.get(group, "")])] for row in rows]), _group_mean)
+    classes = [frozenset(classes_of(row, group)) for row in rows] if group else []
+    counts = Counter(name for row in classes for name in row)
+    if counts:
+        listed = sorted(counts, key=lambda name: (-counts[name], name))[:MOST_CLASSES]
+        kinds[f"{group} mean"] = (np.array([[float(name in row) for name in listed] for row in classes]), _group_mean)
     if "features" in columns:
         kinds["features + ridge"] = (columns["features"], _ridge)
         kinds["features + trees"] = (columns["features"], _trees_of(seed))
@@ -66,8 +73,11 @@ def _line(known: Matrix, targets: Vector, asked: Matrix) -> Vector:
 
 
 def _group_mean(known: Matrix, targets: Vector, asked: Matrix) -> Vector:
-    means = {number: float(targets[known[:, 0] == number].mean()) for number in np.unique(known[:, 0])}
-    return np.array([means.get(number, float(targets.mean())) for number in asked[:, 0]])
+    """Of matrices that say which classes (columns) a recording has: the mean over its classes of their means."""
+    counts = known.sum(axis=0)
+    means = np.where(counts > 0.0, known.T @ targets / np.maximum(counts, 1.0), targets.mean())
+    have = asked.sum(axis=1)
+    return np.asarray(np.where(have > 0.0, asked @ means / np.maximum(have, 1.0), targets.mean()))
 
 
 def _ridge(known: Matrix, targets: Vector, asked: Matrix) -> Vector:
