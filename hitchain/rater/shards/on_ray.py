@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
@@ -33,9 +34,11 @@ def run(jobs: Sequence[Job], workers: int | None, report: Report, address: str |
     if connected_here:
         _connect(ray, address, workers)
     try:
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # what stops the run comes as an exception
         ray.data.DataContext.get_current().enable_progress_bars = False
         items = [{"job": job.to_json()} for job in jobs]
-        made = ray.data.from_items(items, override_num_blocks=len(items)).map(_make, num_cpus=1, concurrency=workers)
+        limit = None if workers is None else ray.data.TaskPoolStrategy(size=workers)
+        made = ray.data.from_items(items, override_num_blocks=len(items)).map(_make, num_cpus=1, compute=limit)
         for row in made.iter_rows():
             if row["error"]:
                 raise UserError(row["error"])
@@ -52,16 +55,22 @@ def run(jobs: Sequence[Job], workers: int | None, report: Report, address: str |
 def _connect(ray: Any, address: str | None, workers: int | None) -> None:
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     processors = {"num_cpus": workers, "include_dashboard": False} if where == "local" else {}
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        _knock(where)
         ray.init(where, log_to_driver=False, logging_level=logging.WARNING, **processors)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
             f"cannot reach a Ray cluster at ray_address={where} ({error}). Start one with ray start --head, or leave "
             "ray_address away to start one here."
         ) from error
+
+
+def _knock(where: str) -> None:
+    """Raise OSError where nobody listens at host:port: Ray itself would go on asking for minutes."""
+    host, colon, port = where.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10.0).close()
 
 
 def _make(row: dict[str, Any]) -> dict[str, Any]:

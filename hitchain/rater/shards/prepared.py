@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hitchain.errors import UserError
+from hitchain.errors import UserError, nearest
 from hitchain.rater.row import SPLITS
 from hitchain.rater.shards.layout import (
     HEAD,
@@ -79,7 +79,7 @@ class Prepared:
     def by_split(self, name: str) -> list[int]:
         """The places in `entries` of the recordings of a split, one of `hitchain.rater.row.SPLITS`."""
         if name not in SPLITS:
-            raise UserError(f"unknown split {name!r}; it can be one of: {', '.join(SPLITS)}.")
+            raise UserError(f"unknown split {name!r}; {nearest(name, SPLITS)}")
         return [index for index, entry in enumerate(self.entries) if entry.split == name]
 
     def crop(self, index: int, start: int, length: int) -> NDArray[np.float32]:
