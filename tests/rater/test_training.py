@@ -226,6 +226,10 @@ def test_averaged_weights_against_the_sum_written_out() -> None:
 def test_trees_on_the_same_splits(tmp_path: Path) -> None:
     result = train(tones_and_hisses(), tmp_path, replace(QUICK, architecture="mfcc"))
     assert result["validation_loss"] < 0.3 * result["baseline_loss"]
+    tone, hiss = (
+        rater.load(tmp_path)(torch.from_numpy(tone_or_hiss(kind, 99))[None], 32_000) for kind in (True, False)
+    )
+    assert tone > hiss
     kept = (tmp_path / "features.safetensors").stat().st_mtime_ns
     again = train(tones_and_hisses(), tmp_path, replace(QUICK, architecture="mfcc"))
     assert again["validation_loss"] == result["validation_loss"]

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import yaml
 from recordings import tone_or_hiss, tones_and_hisses
 
 import hitchain
+from hitchain import rater
 from hitchain.chain import config as configs
 from hitchain.cli import main
 from hitchain.errors import UserError
-from hitchain.rater.training import TrainSettings, commands
+from hitchain.rater.training import TrainSettings, commands, train
 from hitchain.rater.training.ablate import ablate, variants
 
 MakeManifest = Callable[..., Path]
@@ -125,6 +127,25 @@ def test_an_ensemble_is_better_than_its_members_and_says_how_sure_it_is(
     losses = [json.loads((out / f"member-{k}" / "history.jsonl").read_text().splitlines()[-1]) for k in (0, 1)]
     assert losses[0]["validation_loss"] != losses[1]["validation_loss"]
     assert (out / "member-1" / "rater.safetensors").exists()
+
+
+def test_an_interval_is_fitted_on_validation_and_counted_on_test(tmp_path: Path) -> None:
+    memory = tones_and_hisses(48, 16)
+    sides = ["training"] * 10 + ["validation"] * 3 + ["test"] * 3
+    memory.entries = [replace(entry, split=sides[n % 16]) for n, entry in enumerate(memory.entries)]
+    settings = TrainSettings(crop_seconds=1.0, batch_size=8, crops_per_song=1, epochs=2, members=2, loss="pairwise")
+    result = train(memory, tmp_path, settings)
+    assert result["coverage_on"] == "test"
+    assert result["coverage_songs"] == 9
+    trained = rater.load(tmp_path)
+    heard = torch.stack([torch.from_numpy(memory.pieces[n]) for n in range(48) if sides[n % 16] == "test"])
+    likes = np.array([400.0 if n % 2 == 0 else 2.0 for n in range(48) if sides[n % 16] == "test"])
+    p = torch.tensor([rater.popularity(count, 1000.0) for count in likes])
+    # Crops of a second in training and 1.5 s here, but of tones and hisses that do not change.
+    low, high = (trained.to_popularity(end) for end in trained.interval(heard, 32_000, result["level"]))
+    share = float(((p >= low.double() - 1e-6) & (p <= high.double() + 1e-6)).double().mean())
+    assert share == pytest.approx(result["coverage"], abs=0.25)
+    assert trained.rate(heard, 32_000).shape == (9, 2)
 
 
 def test_variants_of_an_ablation() -> None:

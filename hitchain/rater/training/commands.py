@@ -42,7 +42,8 @@ def train(config: Config, say: Say = print) -> dict[str, Any]:
     losses = f"validation loss {result['validation_loss']:.3f}, baseline {result['baseline_loss']:.3f}"
     quiet(f"rater    {folder}  ({losses})")
     if "coverage" in result:
-        quiet(f"interval +- {result['interval']:.2f} deviations holds {result['coverage']:.0%} of validation")
+        share = f"{result['coverage']:.0%} of {result['coverage_songs']} {result['coverage_on']} songs"
+        quiet(f"interval +- {result['interval']:.2f} deviations, meant to hold {result['level']:.0%}, holds {share}")
     speed = f"{result['crops_per_second']:.1f} crops/s, {result['data_wait']:.0%} of the time waiting for them"
     quiet(f"speed    {speed}")
     return result

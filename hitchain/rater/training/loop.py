@@ -74,7 +74,7 @@ class Training:
     ) -> None:  # fmt: skip
         self.settings, self.out, self.labels, self.front_end = settings, out, labels, front_end
         self.training, self.validation = np.array(training), np.array(validation)
-        cropper = Cropper(recordings, settings.crop_seconds, settings.augmentation, front_end)
+        self.cropper = Cropper(recordings, settings.crop_seconds, settings.augmentation, front_end)
         above, top = _top_songs(labels.targets[self.training], settings)
         self.learner = Learner(settings, labels.classes, front_end, device, above)
         self.order = BatchOrder(
@@ -82,8 +82,8 @@ class Training:
             fewest=max(2, distributed.processes()),
         )  # fmt: skip
         share = slice(distributed.rank(), None, distributed.processes())
-        self.batches = CropBatches(cropper, training, self.order, share)
-        self.heard = Validation(cropper, validation)
+        self.batches = CropBatches(self.cropper, training, self.order, share)
+        self.heard = Validation(self.cropper, validation)
         self.best = {name: tensor.clone() for name, tensor in self.learner.average.state.items()}
         self.standing = Standing()
         self.identity = {
@@ -208,6 +208,7 @@ class Training:
                 f"{self.out} holds a run with other settings or other recordings; choose another out=FOLDER."
             )
         self.standing = Standing(**header["standing"])
+        self.standing.scale = (float(self.standing.scale[0]), float(self.standing.scale[1]))
         more_epochs = self.standing.epoch < self.settings.epochs and not self._stale()
         self.standing.finished = self.standing.finished and not more_epochs and (self.out / WEIGHTS).is_file()
         self.learner.restore(tensors, self.standing.steps)
@@ -241,10 +242,13 @@ class Training:
         self._save()
         distributed.wait_for_all()
 
-    def rate_validation(self) -> NDArray[np.float64]:
-        """The best epoch's rating of every validation recording, in the unit of the standardised target."""
+    def rate(self, places: Sequence[int]) -> NDArray[np.float64]:
+        """The best epoch's rating of recordings (their steady crops), in the unit of the standardised target."""
+        if not len(places):
+            return np.zeros(0)
         slope, offset = self.standing.scale
-        return slope * self.heard.outputs(self.learner, self.best)["popularity"] + offset
+        heard = self.heard if list(places) == self.heard.indices else Validation(self.cropper, places)
+        return slope * heard.outputs(self.learner, self.best)["popularity"] + offset
 
 
 def _top_songs(targets: NDArray[np.float64], settings: TrainSettings) -> tuple[float | None, NDArray[np.bool_] | None]:

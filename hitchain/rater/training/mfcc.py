@@ -48,7 +48,9 @@ def train_trees(task: Task, folder: Path, settings: TrainSettings) -> Trained:
         "target_deviation": task.labels.deviation,
     }  # fmt: skip
     grown = trees.fit(rows, targets, NAMES, seed=settings.seed, about=about)
-    ratings = np.array([grown.predict(table[place]).mean() for place in task.validation])
+    ratings, test = (
+        np.array([grown.predict(table[place]).mean() for place in places]) for places in (task.validation, task.test)
+    )
     if distributed.rank() == 0:
         trees.save(folder / WEIGHTS, grown)
     goal = task.labels.targets[task.validation]
@@ -57,7 +59,7 @@ def train_trees(task: Task, folder: Path, settings: TrainSettings) -> Trained:
         "data_wait": 0.0, "validation_loss": float(np.mean((ratings - goal) ** 2)),
         "validation_correlation": spearman(goal, ratings),
     }  # fmt: skip
-    return Trained(best, ratings)
+    return Trained(best, ratings, test)
 
 
 def _check(task: Task, settings: TrainSettings) -> None:
@@ -70,8 +72,8 @@ def _check(task: Task, settings: TrainSettings) -> None:
 
 
 def _features(task: Task, folder: Path, settings: TrainSettings) -> tuple[dict[int, NDArray[np.float64]], float]:
-    """place -> (windows, features) of every recording that trains or validates, and windows a second."""
-    places = sorted({*task.training, *task.validation})
+    """place -> (windows, features) of every recording that is in use, and windows a second."""
+    places = sorted({*task.training, *task.validation, *task.test})
     names = [task.recordings.entries[place].row.name for place in places]
     identity = hashlib.sha256(json.dumps([names, list(NAMES)]).encode()).hexdigest()
     table = _kept(folder, identity)

@@ -16,6 +16,7 @@ from hitchain.rater.evaluation.metrics import spearman
 from hitchain.rater.frontend import FrontEndSettings
 from hitchain.rater.training import distributed
 from hitchain.rater.training.crops import Recordings
+from hitchain.rater.training.ensemble import conclude
 from hitchain.rater.training.history import Line
 from hitchain.rater.training.labels import Labels, labels_of
 from hitchain.rater.training.loop import WEIGHTS, Training
@@ -26,20 +27,29 @@ RESULT = "result.json"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training came to: its best epoch and the rating of every validation recording, standardised."""
+    """What a training came to.
+
+    Attributes:
+        best: the history line of the best epoch, with `epochs` and the `seconds` of all.
+        ratings, test: of the validation and the test recordings, in the unit of the standardised target.
+        scale: slope and offset that bring what the weights say to that unit.
+    """
 
     best: Line
     ratings: NDArray[np.float64]
+    test: NDArray[np.float64]
+    scale: tuple[float, float] = (1.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learnt: a prepared set with its labels, and which recordings train and validate."""
+    """What is to be learnt: a prepared set with its labels, and which recordings train, validate and test."""
 
     recordings: Recordings
     labels: Labels
     training: list[int]
     validation: list[int]
+    test: list[int]
     front_end: FrontEndSettings
 
     @classmethod
@@ -57,13 +67,13 @@ class Task:
         validation = np.flatnonzero((splits == "validation") & usable).tolist()
         if not validation:
             raise UserError(f"no validation recording has a {settings.target}: there is nothing to measure by.")
+        test = np.flatnonzero((splits == "test") & usable).tolist()
         for numbers in labels.numbers.values():
             usable = usable | (numbers >= 0)  # without counts, a song may still teach its labels
         training = np.flatnonzero((splits == "training") & usable).tolist()
         front_end = getattr(recordings, "front_end", None)
-        return cls(
-            recordings, labels, training, validation, FrontEndSettings(**front_end) if front_end else FrontEndSettings()
-        )
+        settings_of_frames = FrontEndSettings(**front_end) if front_end else FrontEndSettings()
+        return cls(recordings, labels, training, validation, test, settings_of_frames)
 
 
 def _check_splits(splits: NDArray[np.str_]) -> None:
@@ -90,7 +100,7 @@ def train(
         What result.json holds: `validation_loss` (mean squared error of the standardised target on artists never
         trained on), `baseline_loss` (of always answering the mean), `validation_correlation` (Spearman), `songs`,
         `artists`, `best_epoch`, `epochs`, `seconds`, `weights`, `crops_per_second`, `data_wait` (the share of the time
-        spent waiting for crops), and of an ensemble `members`, `interval` and `coverage`.
+        spent waiting for crops), `members`, and what `ensemble.conclude` says of the interval.
 
     Raises:
         UserError: too little can be used, or `out` holds another run.
@@ -110,17 +120,18 @@ def train(
 
 
 def _result(task: Task, folder: Path, settings: TrainSettings, device: str) -> dict[str, Any]:
-    if settings.members == 1:
-        return _figures([train_one(task, folder, settings, device)], task, folder / WEIGHTS)
-    trained = []
-    for number in range(settings.members):
+    """Train one network, or as many as an ensemble has members, each in a folder of its own."""
+    count = settings.members
+    trained, files = [], []
+    for number in range(count):
         member = replace(settings, members=1, seed=settings.seed + number)
-        name = f"member {number} of {settings.members}"
-        trained.append(train_one(task, folder / f"member-{number}", member, device, name))
-    from hitchain.rater.training.ensemble import calibrated
-
-    result = _figures(trained, task, folder)
-    return {**result, "members": settings.members, **calibrated(task, folder, trained, settings)}
+        place, name = (f"member-{number}/", f"member {number} of {count}") if count > 1 else ("", "training")
+        trained.append(train_one(task, folder / place, member, device, name))
+        files.append(place + WEIGHTS)
+    result = _figures(trained, task, folder if count > 1 else folder / WEIGHTS)
+    if count > 1:
+        result["member_validation_loss"] = [one.best["validation_loss"] for one in trained]
+    return {**result, "members": count, **conclude(task, folder, files, trained, settings)}
 
 
 def train_one(
@@ -135,10 +146,8 @@ def train_one(
         task.recordings, task.labels, task.training, task.validation, settings, folder, task.front_end, device
     )
     best = training.run(description)
-    return Trained(
-        {**best, "epochs": training.standing.epoch, "seconds": training.standing.lines[-1]["seconds"]},
-        training.rate_validation(),
-    )
+    best = {**best, "epochs": training.standing.epoch, "seconds": training.standing.lines[-1]["seconds"]}
+    return Trained(best, training.rate(task.validation), training.rate(task.test), training.standing.scale)
 
 
 def _figures(trained: Sequence[Trained], task: Task, weights: Path) -> dict[str, Any]:
