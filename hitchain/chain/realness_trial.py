@@ -322,21 +322,28 @@ def main(words: Sequence[str]) -> int:
         "data": Path, "out": Path, "steps": int, "weight": float, "climbs": int, "seed": int,
     }  # fmt: skip
     try:
-        pairs = [word.partition("=") for word in words]
-        for key, sign, _ in pairs:
-            if key not in kinds or not sign:
-                raise UserError(f"unknown setting {key!r}; {nearest(key, kinds)}")
-        values = {key: kinds[key](value) for key, _, value in pairs}
+        values = dict(_setting(word, kinds) for word in words)
         if "data" not in values:
             raise UserError("the folder of source material is needed: data=FOLDER")
         out = values.pop("out", None)
         found = trial(**values)
-    except (UserError, ValueError) as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if out is not None:
         write_json(out / "result.json", {"command": "realness_trial", **found})
     return 0
+
+
+def _setting(word: str, kinds: Mapping[str, Callable[[str], Any]]) -> tuple[str, Any]:
+    """`key=value` as the value's kind."""
+    key, sign, text = word.partition("=")
+    if key not in kinds or not sign:
+        raise UserError(f"unknown setting {key!r}; {nearest(key, kinds)}")
+    try:
+        return key, kinds[key](text)
+    except ValueError as error:
+        raise UserError(f"{key}={text!r} should be a number") from error
 
 
 if __name__ == "__main__":
