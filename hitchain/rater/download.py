@@ -177,9 +177,8 @@ def _fetch(url: str, part: Path) -> None:
             reason = str(getattr(error, "reason", error))
         failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
         if failures >= ATTEMPTS:
-            raise UserError(
-                f"cannot fetch {url}: {reason}. What came is kept in {part}; the same command goes on from there."
-            )
+            kept = f" What came is kept in {part}; the same command goes on from there." if part.exists() else ""
+            raise UserError(f"cannot fetch {url}: {reason}.{kept}")
         time.sleep(PAUSE_SECONDS * failures)
 
 
