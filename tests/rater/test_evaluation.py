@@ -102,6 +102,7 @@ def test_the_baseline_that_knows_the_truth_wins(run: Path) -> None:
         difference = result["differences"][rater]["spearman"]
         assert difference["against"] == "duration"
         assert not difference["beats"]
+        assert difference["loses"]
         assert difference["high"] < 0.0
 
 

@@ -8,7 +8,7 @@ paired.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,8 +80,9 @@ def measure(
     groups: NDArray[np.intp],
     count: int,
     seed: int,
+    tick: Callable[[int], None] = lambda done: None,
 ) -> Measured:
-    """Measure systems on all songs and on `count` draws of artists.
+    """Measure systems on all songs and on `count` draws of artists; `tick` is told how many are done.
 
     Args:
         targets: (songs,). systems: name -> ratings (songs,). metrics: system -> the metrics that apply to it.
@@ -98,6 +99,7 @@ def measure(
                 for key, function in metrics[name].items():
                     value = function(targets[picked], ratings[picked])
                     drawn[name][key][number] = np.nan if value is None else value
+            tick(number + 1)
     return Measured(values, drawn)
 
 

@@ -84,7 +84,7 @@ def _measures(result: Mapping[str, Any]) -> str:
 
 def _differences(result: Mapping[str, Any]) -> str:
     rows = [
-        [f"{name}: {_NAMES.get(key, key)}", one["against"], shown(one, sign=True), _verdict(one["beats"])]
+        [f"{name}: {_NAMES.get(key, key)}", one["against"], shown(one, sign=True), _verdict(one)]
         for name, differences in result["differences"].items()
         for key, one in differences.items()
     ]
@@ -96,8 +96,10 @@ def _differences(result: Mapping[str, Any]) -> str:
     )
 
 
-def _verdict(beats: bool | None) -> str:
-    return "" if beats is None else "better" if beats else "not for sure better"
+def _verdict(one: Mapping[str, Any]) -> str:
+    if one["beats"] is None:
+        return ""
+    return "better" if one["beats"] else "worse" if one["loses"] else "cannot be told apart"
 
 
 def _rater(name: str, result: Mapping[str, Any], evaluation: Evaluation) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hitchain.progress import Progress
 from hitchain.rater import sources
 from hitchain.rater.evaluation import metrics as all_metrics
 from hitchain.rater.evaluation.bootstrap import Estimate, Measured, measure
@@ -26,9 +27,11 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
     """Everything but seed and seconds."""
     settings = evaluation.settings
     applied = {name: _applied(evaluation, name) for name in evaluation.systems}
-    measured = measure(
-        evaluation.targets, evaluation.systems, applied, evaluation.clusters, settings.resamples, settings.seed
-    )
+    with Progress(settings.resamples, "drawing artists", unit="draw") as progress:
+        measured = measure(
+            evaluation.targets, evaluation.systems, applied, evaluation.clusters, settings.resamples, settings.seed,
+            progress.update,
+        )  # fmt: skip
     chance = {
         name: all_metrics.chance(name, evaluation.targets, settings.k) for name in all_metrics.metrics(settings.k)
     }
@@ -96,8 +99,16 @@ def _differences(
             continue
         best = (min if key in LOWER_IS_BETTER else max)(others, key=lambda name: others[name])
         estimate = measured.difference(rater, best, key)
-        found[key] = {"against": best, **estimate.as_dict(), "beats": _above(estimate, 0.0, key)}
+        told_as = {"beats": _above(estimate, 0.0, key), "loses": _above(_turned(estimate), 0.0, key)}
+        found[key] = {"against": best, **estimate.as_dict(), **told_as}
     return found
+
+
+def _turned(estimate: Estimate) -> Estimate:
+    """The same difference the other way round."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return Estimate(None)
+    return Estimate(-estimate.value, -estimate.high, -estimate.low)
 
 
 def coverages(evaluation: Evaluation, name: str) -> list[dict[str, float]] | None:
