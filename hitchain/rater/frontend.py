@@ -46,14 +46,17 @@ class FrontEnd(nn.Module):
     the same frames at every rate without the cost of resampling; bands above a low rate's Nyquist frequency stay
     empty, as they would after resampling.
 
+    The gradient has no gradient of its own, unless `twice_differentiable` asks for it (see `power_frames`).
+
     Shape:
         - audio: (batch, channels, samples), channels 1 or 2
         - output: (batch, 2, mel_bands, frames)
     """
 
-    def __init__(self, settings: FrontEndSettings | None = None) -> None:
+    def __init__(self, settings: FrontEndSettings | None = None, twice_differentiable: bool = False) -> None:
         super().__init__()
         self.settings = settings or FrontEndSettings()
+        self.twice_differentiable = twice_differentiable
 
     def forward(self, audio: Tensor, sample_rate: int) -> Tensor:
         level = torch.sqrt(audio.square().mean(dim=(1, 2), keepdim=True) + SILENCE_RMS**2)
@@ -76,7 +79,8 @@ class FrontEnd(nn.Module):
         window = torch.hann_window(window_length, dtype=signals.dtype, device=signals.device)
         batch, channels, samples = signals.shape
         used = min(n_fft // 2 + 1, int(self.settings.highest * n_fft / sample_rate) + 2)
-        power = power_frames(signals.reshape(batch * channels, samples), window, n_fft, hop, used)
+        flat = signals.reshape(batch * channels, samples)
+        power = power_frames(flat, window, n_fft, hop, used, self.twice_differentiable)
         power = power * (2.0 / (n_fft * window.square().sum()))
         return power.reshape(batch, channels, -1, used)
 

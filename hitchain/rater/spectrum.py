@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def power_frames(signals: Tensor, window: Tensor, n_fft: int, hop: int, used: int) -> Tensor:
+def power_frames(
+    signals: Tensor, window: Tensor, n_fft: int, hop: int, used: int, twice_differentiable: bool = False
+) -> Tensor:
     """|FFT(window x frame)|^2 of frames every `hop` samples, the first centred on the first sample.
 
     The same numbers as `torch.stft(..., center=True, pad_mode="reflect")` squared, whose gradient goes through complex
@@ -20,13 +22,19 @@ def power_frames(signals: Tensor, window: Tensor, n_fft: int, hop: int, used: in
         window: (length,), length <= n_fft; it stands in the middle of the frame.
         n_fft: even.
         used: how many of the bins, from 0 Hz up.
+        twice_differentiable: let PyTorch derive the gradient, which then has one itself, as a penalty on gradients
+            needs; slower.
 
     Returns:
-        (rows, frames, used). Differentiable once, in the signals.
+        (rows, frames, used). Differentiable in the signals, once or twice.
     """
     lead = (n_fft - window.shape[-1]) // 2
     centred = torch.nn.functional.pad(window, (lead, n_fft - window.shape[-1] - lead))
     padded = torch.nn.functional.pad(signals[:, None], (n_fft // 2, n_fft // 2), mode="reflect")[:, 0]
+    if twice_differentiable:
+        spectrum = torch.fft.rfft(padded.unfold(-1, n_fft, hop) * centred)[..., :used]
+        derived: Tensor = spectrum.real.square() + spectrum.imag.square()
+        return derived
     power: Tensor = _PowerFrames.apply(padded, centred, hop, used)  # type: ignore[no-untyped-call]
     return power
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hitchain.rater.frontend import FrontEnd
 from hitchain.rater.spectrum import power_frames
 
 
@@ -25,3 +26,25 @@ def test_the_gradient_is_that_of_differences(used: int) -> None:
     signals = torch.randn(2, 60, generator=generator, dtype=torch.float64, requires_grad=True)
     window = torch.hann_window(20, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda x: power_frames(x, window, 24, 7, used), signals)
+
+
+@pytest.mark.parametrize("used", [9, 13])
+def test_the_gradient_has_a_gradient_where_asked_for(used: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    signals = torch.randn(2, 60, generator=generator, dtype=torch.float64, requires_grad=True)
+    window = torch.hann_window(20, dtype=torch.float64)
+    twice = power_frames(signals, window, 24, 7, used, twice_differentiable=True)
+    torch.testing.assert_close(twice, power_frames(signals, window, 24, 7, used))
+    for pick in (twice, power_frames(signals, window, 24, 7, used)):
+        (gradient,) = torch.autograd.grad(pick.sin().sum(), signals, retain_graph=True)
+        torch.testing.assert_close(gradient, torch.autograd.grad(twice.sin().sum(), signals, retain_graph=True)[0])
+    assert torch.autograd.gradgradcheck(lambda x: power_frames(x, window, 24, 7, used, True), signals)
+
+
+def test_a_penalty_on_the_gradient_of_the_front_end_can_be_descended() -> None:
+    audio = torch.randn(1, 2, 8000, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    frames = FrontEnd(twice_differentiable=True)(audio, 8000)
+    (gradient,) = torch.autograd.grad(frames.square().sum(), audio, create_graph=True)
+    (again,) = torch.autograd.grad(gradient.square().sum(), audio)
+    assert torch.isfinite(again).all()
+    assert again.abs().max() > 0.0
