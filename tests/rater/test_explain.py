@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from hitchain import rater as raters
 from hitchain.cli import main
 from hitchain.files import write_wav
+from hitchain.rater import mfcc
 from hitchain.rater.explain import edits, picture, summary
 from hitchain.rater.explain.attribution import attribute, integrated_gradients
 from hitchain.rater.explain.counterfactual import Counterfactuals, counterfactuals
+from hitchain.rater.features import NAMES
 from hitchain.rater.frontend import FrontEndSettings, mel_centres
 from hitchain.rater.rater import Rater
 
@@ -258,6 +260,21 @@ def test_the_page_opens_and_moves_to_a_moment(explained: Path, tmp_path: Path) -
     assert found["at"] == pytest.approx(found["asked"])
     assert found["width"] > 800  # type: ignore[operator]
     assert not browser.requested_hosts()
+
+
+def test_a_rater_without_gradients_gets_changes_only(tmp_path: Path, band: Callable[..., Tensor]) -> None:
+    """Ridge regression on features: no moments; the ends of the two ways still fit together."""
+    random = np.random.default_rng(0)
+    judge = mfcc.fit(random.standard_normal((12, len(NAMES))), random.standard_normal(12), "ridge")
+    mfcc.save(tmp_path / "judge.safetensors", judge)
+    write_wav(tmp_path / "song.wav", band(2.5, 16_000)[0], 16_000)
+    words = [f"input={tmp_path / 'song.wav'}", f"rater={tmp_path / 'judge.safetensors'}", "counterfactuals=false"]
+    assert main(["explain", *words, f"out={tmp_path / 'run'}"]) == 0
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["attribution"] is None
+    assert result["moments"] is None
+    assert result["rating"] == pytest.approx(sum(result["members"].values()))
+    assert "has no gradient" in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
