@@ -37,9 +37,9 @@ class Memory:
         return self.pieces[index][..., start : start + length]
 
 
-def tones_and_hisses(count: int = 24, artists: int = 8, unknown: int = 0) -> Memory:
+def tones_and_hisses(count: int = 24, artists: int = 8, unknown: int = 0, seconds: float = 1.5) -> Memory:
     """So many recordings by so many artists, the last two of whom validate; the first `unknown` have no counts."""
-    pieces = [tone_or_hiss(number % 2 == 0, number) for number in range(count)]
+    pieces = [tone_or_hiss(number % 2 == 0, number, seconds) for number in range(count)]
     entries = []
     for number, piece in enumerate(pieces):
         tonal = number % 2 == 0

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from recordings import tone_or_hiss, tones_and_hisses
+from recordings import Memory, tone_or_hiss, tones_and_hisses
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from hitchain import rater
 from hitchain.errors import UserError
+from hitchain.rater.frontend import FrontEnd
 from hitchain.rater.training import TrainSettings, checkpoint, train
 from hitchain.rater.training.average import Average
 
@@ -194,6 +195,17 @@ def test_other_ways_to_train_learn_the_rule_too(tmp_path: Path, change: dict[str
     with torch.no_grad():
         tone, hiss = (trained(torch.from_numpy(tone_or_hiss(kind, 99))[None], 32_000) for kind in (True, False))
     assert float(trained.to_popularity(tone)) > 2 * float(trained.to_popularity(hiss))
+
+
+def test_a_set_of_mel_frames_trains_as_well(tmp_path: Path) -> None:
+    audio, front_end = tones_and_hisses(), FrontEnd()
+    frames = [front_end(torch.from_numpy(piece)[None], 32_000)[0].numpy() for piece in audio.pieces]
+    entries = [replace(entry, length=piece.shape[-1]) for entry, piece in zip(audio.entries, frames, strict=True)]
+    mel = Memory(frames, entries, kind="mel", front_end=front_end.settings.as_dict())
+    result = train(mel, tmp_path, replace(QUICK, epochs=6, stretch=0.08, pitch_semitones=1.0, noise=0.3, eq_db=3.0))
+    assert result["validation_loss"] < 0.5 * result["baseline_loss"]
+    with pytest.raises(UserError, match="mfcc needs audio"):
+        train(mel, tmp_path / "trees", replace(QUICK, architecture="mfcc"))
 
 
 def test_training_stops_early(tmp_path: Path) -> None:

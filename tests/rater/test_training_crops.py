@@ -10,7 +10,7 @@ import torch
 from recordings import Memory, tones_and_hisses
 
 from hitchain.errors import UserError
-from hitchain.rater.frontend import FrontEndSettings
+from hitchain.rater.frontend import FrontEnd, FrontEndSettings
 from hitchain.rater.training.augment import OFF, AugmentSettings
 from hitchain.rater.training.crops import BatchOrder, CropBatches, Cropper, load
 
@@ -46,6 +46,25 @@ def test_short_recordings_repeat_to_fill_a_crop() -> None:
     crop = Cropper(memory, 1.0, OFF, FrontEndSettings()).training(0, 0, 1, np.random.default_rng(0))
     np.testing.assert_array_equal(crop[:, :20_000], memory.pieces[0])
     np.testing.assert_array_equal(crop[:, 20_000:], memory.pieces[0][:, :12_000])
+
+
+def test_crops_of_mel_sets_are_what_the_front_end_makes_of_the_audio() -> None:
+    """A loud crop of a song that is quiet elsewhere: its frames, taken from those of the whole, are its own."""
+    audio = tones_and_hisses(2, 2, seconds=4.0)
+    loud = np.where(np.arange(128_000) > 64_000, 1.0, 0.1).astype(np.float32)
+    audio.pieces[1] = audio.pieces[1] * loud
+    front_end = FrontEnd()
+    frames = front_end(torch.from_numpy(audio.pieces[1])[None], 32_000)[0].numpy()
+    entry = replace(audio.entries[1], length=frames.shape[-1])
+    mel = Memory([frames], [entry], kind="mel", front_end=front_end.settings.as_dict())
+    cropper = Cropper(mel, 1.0, OFF, front_end.settings)
+    heard = cropper.steady(0, 3)[2]
+    start = round((frames.shape[-1] - 50) * 2.5 / 3) * 640
+    expected = front_end(torch.from_numpy(audio.pieces[1][:, start : start + 32_000])[None], 32_000)[0]
+    # At the ends the crop's own frames mirror the audio; bands under two bins wide are rougher.
+    np.testing.assert_allclose(heard[0, 8:, 3:47], expected[0, 8:, 3:47], atol=0.02)
+    again = cropper.training(0, 2, 3, np.random.default_rng(0))
+    np.testing.assert_allclose(again, heard, atol=1e-4)
 
 
 def test_an_epoch_hears_every_song_and_the_next_in_another_order() -> None:
