@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+NEARER = 0.25
+"""A violation that shrank by so much of its term's scale counts as a bound that comes to be kept."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -92,6 +95,8 @@ class State:
         best: (1, size), the best looked at so far.
         optimizer, objective: their own tensors.
         step: how often the optimizer was asked, in all; `phase_step`, in the present phase.
+        front: of every candidate by itself, its best: z (batch, size), and its merit, rating, violation and heldout
+            (batch,); empty where the candidates climb for one best.
         stopped: why it ended; empty while it goes on.
     """
 
@@ -99,12 +104,14 @@ class State:
     best: Tensor
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     objective: dict[str, Tensor] = field(default_factory=dict)
+    front: dict[str, Tensor] = field(default_factory=dict)
     step: int = 0
     phase: int = 0
     phase_step: int = 0
     best_objective: float = -math.inf
     best_rating: float = -math.inf
     best_heldout: float | None = None
+    best_violation: float = math.inf
     stalled: int = 0
     parted: int = 0
     seconds: float = 0.0
@@ -112,7 +119,7 @@ class State:
     history: list[Row] = field(default_factory=list)
 
     TENSORS = ("base", "best")
-    GROUPS = ("optimizer", "objective")
+    GROUPS = ("optimizer", "objective", "front")
 
     def numbers(self) -> dict[str, Any]:
         """What is not a tensor, as plain data."""
@@ -144,6 +151,7 @@ class Climbed:
         stopped: why it ended.
         history: a row for each step.
         relaxed: the patch as it was blended before its choices were decided; `patch` itself where there are none.
+        front: the best of every candidate under its own bound (batch of them); None where they climb for one best.
     """
 
     patch: Patch
@@ -151,6 +159,7 @@ class Climbed:
     stopped: str
     history: list[Row]
     relaxed: Patch
+    front: Patch | None = None
 
 
 class Ascent:
@@ -191,6 +200,7 @@ class Ascent:
         self.neutral = self.knobs.positions(start)
         self.state = state or self._begin(start)
         self._check_size()
+        self._check_front()
         self._to(start.device)
         self._enter(resumed=state is not None)
         self._started = time.monotonic() - self.state.seconds
@@ -204,6 +214,18 @@ class Ascent:
                 f"the checkpoint holds {self.state.base.shape[-1]} knob values; this song and `learn` have "
                 f"{self.knobs.size}."
             )
+
+    def _check_front(self) -> None:
+        front = self.objective.front
+        if front is None:
+            return
+        if not self.kind.keeps_places:
+            raise UserError(
+                f"objective.pareto needs candidates that climb by themselves, as with optimizer=adam or lbfgs; "
+                f"those of '{self.kind.name}' are one population."
+            )
+        if len(front.levels) != self.schedule.batch:
+            raise UserError(f"a front of {len(front.levels)} levels needs optimizer.batch={len(front.levels)}.")
 
     def _to(self, device: torch.device) -> None:
         """The state, which a checkpoint gives on the CPU, to where the song is."""
@@ -328,6 +350,7 @@ class Ascent:
             self.song,
             window,
             draw=self.seed * 1_000_003 + self.state.step if asked.windows else 0,
+            knobs=self.knobs,
         )
 
     def advance(self) -> Row:
@@ -342,7 +365,7 @@ class Ascent:
     def _advance(self) -> Row:
         state = self.state
         if state.step == 0 and not state.history:
-            self._hear_start()
+            self.objective.begin([self.hear_start(window) for window in self._fixed_windows()])
             self._look({})
         if self.schedule.steps == 0:
             state.stopped = "all steps taken"
@@ -417,7 +440,8 @@ class Ascent:
                 heldout.append(judged)
         score = Score.mean(scores)
         strangers = torch.stack(heldout).mean(dim=0) if heldout else None
-        self._keep_best(leaders, score.merit, score.rating, strangers)
+        keep = self._keep_best if self.objective.front is None else self._keep_front
+        keep(leaders, score, strangers)
         row["looked"] = {
             "best": self.state.best_rating,
             "ratings": [float(value) for value in score.rating],
@@ -433,25 +457,52 @@ class Ascent:
         return [Window(room * (index + 0.5) / self.LOOKS, length) for index in range(self.LOOKS)]
 
     @torch.no_grad()
-    def _hear_start(self) -> None:
-        """Let the objective hear what the climb begins from."""
-        asked = Asked(self.knobs.unbounded(self.song.start), self.song.start, [])
-        self.objective.begin([self._hear(asked, window) for window in self._fixed_windows()])
+    def hear_start(self, window: Window) -> Heard:
+        """What the climb begins from, in a window."""
+        return self._hear(Asked(self.knobs.unbounded(self.song.start), self.song.start, []), window)
 
-    def _keep_best(self, leaders: Tensor, merit: Tensor, rating: Tensor, heldout: Tensor | None) -> None:
-        state, tolerance = self.state, self.schedule.tolerance
+    def _keep_best(self, leaders: Tensor, score: Score, heldout: Tensor | None) -> None:
+        state, tolerance, merit = self.state, self.schedule.tolerance, score.merit
         leader = int(merit.nan_to_num(-math.inf).argmax())
         improved = float(merit[leader]) > state.best_objective + tolerance
         fell = False
         if heldout is not None and state.best_heldout is not None:
-            fell = float(heldout[leader]) < state.best_heldout - tolerance
+            # A bound that comes to be kept may cost any rating: only where none does is a fall a parting.
+            nearer = float(score.violation[leader]) < state.best_violation - NEARER
+            fell = float(heldout[leader]) < state.best_heldout - tolerance and not nearer
         state.parted = state.parted + 1 if improved and fell else 0
         state.stalled = 0 if improved else state.stalled + 1
         if improved and not fell:
             state.best = leaders[leader : leader + 1].clone()
             state.best_objective = float(merit[leader])
-            state.best_rating = float(rating[leader])
+            state.best_rating = float(score.rating[leader])
             state.best_heldout = None if heldout is None else float(heldout[leader])
+            state.best_violation = float(score.violation[leader])
+
+    def _keep_front(self, leaders: Tensor, score: Score, heldout: Tensor | None) -> None:
+        """As `_keep_best`, for every candidate by itself."""
+        state, tolerance = self.state, self.schedule.tolerance
+        merit = score.merit.nan_to_num(-math.inf)
+        found = {"z": leaders, "merit": merit, "rating": score.rating, "violation": score.violation}
+        found |= {} if heldout is None else {"heldout": heldout}
+        kept = {key: value.to(leaders) for key, value in state.front.items()}
+        improved = torch.ones_like(merit, dtype=torch.bool)
+        fell = torch.zeros_like(improved)
+        if kept:
+            improved = found["merit"] > kept["merit"] + tolerance
+            nearer = found["violation"] < kept["violation"] - NEARER
+            fell = (found["heldout"] < kept["heldout"] - tolerance) & ~nearer if "heldout" in kept else fell
+        taken = improved & ~fell
+        state.parted = state.parted + 1 if bool(improved.any()) and not bool(taken.any()) else 0
+        state.stalled = 0 if bool(improved.any()) else state.stalled + 1
+        for key, value in found.items():
+            rows = taken.reshape(-1, *[1] * (value.ndim - 1))
+            state.front[key] = torch.where(rows, value, kept[key]) if kept else value.clone()
+        leader = int(state.front["merit"].argmax())
+        state.best = state.front["z"][leader : leader + 1].clone()
+        state.best_objective = float(state.front["merit"][leader])
+        state.best_rating = float(state.front["rating"][leader])
+        state.best_heldout = float(state.front["heldout"][leader]) if "heldout" in state.front else None
 
     def _stop(self) -> None:
         state, schedule = self.state, self.schedule
@@ -476,7 +527,12 @@ class Ascent:
         """The best so far."""
         relaxed = self.knobs.apply(self.state.best, self.song.start, Relaxation(self._temperature()))
         relaxed = relaxed.map(lambda value: value.detach())
-        return Climbed(self.knobs.harden(relaxed), self.knobs, self.state.stopped, self.state.history, relaxed)
+        front = None
+        if self.state.front:
+            z = self.state.front["z"].to(self.state.best)
+            front = self.knobs.harden(self.knobs.apply(z, self.song.start, Relaxation(self._temperature())))
+            front = front.map(lambda value: value.detach())
+        return Climbed(self.knobs.harden(relaxed), self.knobs, self.state.stopped, self.state.history, relaxed, front)
 
 
 def climb(

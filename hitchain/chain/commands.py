@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from hitchain.chain import checkpoint, run
 from hitchain.chain import config as configs
 from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State, split_settings
 from hitchain.chain.build import build
-from hitchain.chain.chain import Song
-from hitchain.chain.objective import Objective
 from hitchain.chain.objective.config import objective_of
-from hitchain.chain.patch import Patch
-from hitchain.chain.result import levels, moved, warnings
+from hitchain.chain.outcome import Outcome, chosen, front_of, front_rows, judge_whole, terms_of, write_front
+from hitchain.chain.result import levels, moved, told, warnings
 from hitchain.errors import UserError
 from hitchain.files import read_audio, read_json, write_text, write_wav
 from hitchain.progress import Progress
@@ -90,12 +87,12 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
     if begin:
         run.begin(folder, {"command": "optimize", **config})
     say(f"climbing {len(ascent.knobs)} knobs of '{song.name}', {ascent.schedule.batch} candidates; {folder}")
-    before = _before(folder, song, objective)
+    before = _before(folder, ascent)
     with _interruptible() as interrupted:
-        _ascend(ascent, folder, before["rating"], float(config["optimizer"]["checkpoint_every"]), interrupted)
+        _ascend(ascent, folder, before.rating, float(config["optimizer"]["checkpoint_every"]), interrupted)
     climbed = ascent.result()
-    patch, after = _better(song, objective, climbed, before)
-    master = run.write_audio(folder, song, patch, kind)
+    after, front = _after(folder, ascent, climbed, before)
+    master = run.write_audio(folder, song, after.patch, kind)
     result = {
         "command": "optimize",
         "song": song.name,
@@ -107,19 +104,23 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
         "steps": ascent.state.step,
         "stopped": climbed.stopped,
         "learned": len(ascent.knobs),
-        "rating_before": before["rating"],
-        "rating_after": after["rating"],
-        "heldout_before": before["heldout"],
-        "heldout_after": after["heldout"],
-        "knobs": moved(climbed.knobs, song.start, patch),
+        "rating_before": before.rating,
+        "rating_after": after.rating,
+        "heldout_before": before.heldout,
+        "heldout_after": after.heldout,
+        **terms_of(ascent, before, after),
+        **({"front": front} if front else {}),
+        "knobs": moved(climbed.knobs, song.start, after.patch),
         "warnings": warnings(before, after, climbed),
         **levels({"before": read_audio(folder / "before.wav")[0], "master": master[0]}, song.sample_rate),
     }
     run.write_result(folder, result)
     report = _report(folder, say)
-    say(f"rating   {before['rating']:.3f} -> {after['rating']:.3f}   ({climbed.stopped}, {ascent.state.step} steps)")
-    if after["heldout"] is not None:
-        say(f"held out {before['heldout']:.3f} -> {after['heldout']:.3f}   (a rater that was not climbed)")
+    say(f"rating   {before.rating:.3f} -> {after.rating:.3f}   ({climbed.stopped}, {ascent.state.step} steps)")
+    if before.heldout is not None and after.heldout is not None:
+        say(f"held out {before.heldout:.3f} -> {after.heldout:.3f}   (a rater that was not climbed)")
+    for line in told(result):
+        say(line)
     for warning in result["warnings"]:
         say(f"warning  {warning}")
     say(f"master   {folder / 'master.wav'}")
@@ -152,28 +153,25 @@ def _write_history(folder: Path, history: Sequence[Row]) -> None:
 
 
 @torch.no_grad()
-def _before(folder: Path, song: Song, objective: Objective) -> dict[str, Any]:
-    """Render and rate the starting patch."""
+def _before(folder: Path, ascent: Ascent) -> Outcome:
+    """Render and judge the starting patch."""
+    song = ascent.song
     master = song(song.start)
     write_wav(folder / "before.wav", master[0], song.sample_rate)
-    return _rate(objective, master, song.sample_rate)
+    return judge_whole(ascent, song.start, master)
 
 
-@torch.no_grad()
-def _better(song: Song, objective: Objective, climbed: Climbed, before: dict[str, Any]) -> tuple[Patch, dict[str, Any]]:
-    """The climbed patch, or the starting one if on the whole song it rates no better."""
-    after = _rate(objective, song(climbed.patch), song.sample_rate)
-    if after["rating"] > before["rating"]:
-        return climbed.patch, after
-    return song.start, before
-
-
-def _rate(objective: Objective, master: Tensor, sample_rate: int) -> dict[str, Any]:
-    heldout = objective.rate_heldout(master, sample_rate)
-    return {
-        "rating": float(objective.rate(master, sample_rate)[0]),
-        "heldout": None if heldout is None else float(heldout[0]),
-    }
+def _after(
+    folder: Path, ascent: Ascent, climbed: Climbed, before: Outcome
+) -> tuple[Outcome, Sequence[Mapping[str, Any]]]:
+    """The climbed patch, or the starting one if on the whole song it is worth no more; and the rows of a front."""
+    if climbed.front is None:
+        after = judge_whole(ascent, climbed.patch)
+        return (after if after.worth > before.worth else before), []
+    outcomes = front_of(ascent, climbed.front)
+    rows = front_rows(ascent, outcomes)
+    write_front(folder, ascent, outcomes, rows)
+    return chosen(outcomes, rows), rows
 
 
 def optimizer_of(config: Mapping[str, Any]) -> tuple[str, Schedule, Any]:

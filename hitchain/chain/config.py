@@ -35,6 +35,8 @@ WITHOUT_GROUPS = ("train-instrument", "resynth", "explain")
 """Commands whose every key is a value: `instrument=trumpet` chooses no config of the group `instrument` there."""
 VALUES_OF = {"evaluate": ("rater",)}
 """Keys that are values in one command, though elsewhere they choose in a group of that name."""
+OPEN = ("objective.terms", "objective.pareto.options", "optimizer.rates")
+"""Keys under which anything may stand, also where a config file has put something there."""
 FROM_THE_SONG = ("tempo", "drums", "controllers")
 """Options that a block's constructor is given by the song, not by its config."""
 
@@ -197,7 +199,7 @@ def _check_mapping(config: Mapping[str, Any], defaults: Mapping[str, Any], path:
                     _check_block(entry, f"{where}.{row}")
         elif key not in defaults:
             raise UserError(f"unknown key '{where}'; {nearest(str(key), [str(name) for name in defaults])}")
-        elif defaults[key] == {} and isinstance(value, dict):
+        elif (defaults[key] == {} or where in OPEN) and isinstance(value, dict):
             continue  # open: whoever reads it checks it
         elif isinstance(defaults[key], dict) and isinstance(value, dict):
             _check_mapping(value, defaults[key], f"{where}.")

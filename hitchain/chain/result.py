@@ -10,20 +10,41 @@ from torch import Tensor
 from hitchain.blocks.parameter import Choice
 from hitchain.chain.ascent import Climbed
 from hitchain.chain.knobs import Knobs
+from hitchain.chain.outcome import Outcome
 from hitchain.chain.patch import Patch
 
 
-def warnings(before: Mapping[str, Any], after: Mapping[str, Any], climbed: Climbed) -> list[str]:
+def warnings(before: Outcome, after: Outcome, climbed: Climbed) -> list[str]:
     """What the reader of a result should know before believing it."""
     said = []
-    gain = after["rating"] - before["rating"]
-    if gain <= 0:
+    gain = after.rating - before.rating
+    if after is before:
         said.append("the climb found nothing better than the starting patch")
-    elif after["heldout"] is not None and after["heldout"] - before["heldout"] < 0.25 * gain:
+    elif gain > 0 and _lags(before.heldout, after.heldout, 0.25 * gain):
         said.append("the gain does not transfer: the held-out rating rose by less than a quarter of it")
     if len(climbed.knobs) > 150:
         said.append(f"{len(climbed.knobs)} knobs were freed; past 150 the judge is more easily gamed")
     return said
+
+
+def _lags(before: float | None, after: float | None, wanted: float) -> bool:
+    return before is not None and after is not None and after - before < wanted
+
+
+def told(result: Mapping[str, Any]) -> list[str]:
+    """Lines for the terminal on what was bounded, and on a front."""
+    lines = []
+    for name, row in result["constraints"].items():
+        bounds = " to ".join("" if row[key] is None else f"{row[key]:g}" for key in ("at_least", "at_most")).strip()
+        kept = "met" if row["met"] else f"NOT met, by {row['violation']:.3g}"
+        lines.append(f"bound    {name} {row['before']:.3g} -> {row['after']:.3g} {row['unit']} ({bounds}: {kept})")
+    for row in result.get("front", ()):
+        mark = "" if row["met"] else ", level not reached"
+        mark += ", dominated" if row["dominated"] else ""
+        lines.append(
+            f"front    {row['level']:.4g} {row['unit']}: rating {row['rating']:.3f} at {row['measured']:.4g}{mark}"
+        )
+    return lines
 
 
 def moved(knobs: Knobs, before: Patch, after: Patch) -> list[dict[str, Any]]:

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from hitchain.chain.objective.constraint import Constraint, measured
+from hitchain.chain.objective.front import Front
 from hitchain.chain.objective.judge import Judge, ask
 from hitchain.chain.objective.rating import Rating
 from hitchain.chain.objective.term import Heard, Term, find
 
+FRONT = "front"
+"""The name of the constraint that bounds every candidate by itself."""
 OUTSIDE = 10.0
 """What a violation of one unit of scale costs when candidates are compared: far more than any rating gains."""
 
@@ -43,6 +46,7 @@ class Score:
         measures: {name: (batch,)}, what each measured, in its own unit.
         merit: (batch,), by which candidates are compared: as the objective, but with a fixed price on violations, so
             that it means the same all along a climb.
+        violation: (batch,), how far bounds are violated, each in the scale of its term, added up.
     """
 
     objective: Tensor
@@ -50,6 +54,7 @@ class Score:
     terms: dict[str, Tensor]
     measures: dict[str, Tensor]
     merit: Tensor
+    violation: Tensor
 
     @staticmethod
     def mean(scores: Sequence[Score]) -> Score:
@@ -64,6 +69,7 @@ class Score:
             {key: over([score.terms[key] for score in scores]) for key in scores[0].terms},
             {key: over([score.measures[key] for score in scores]) for key in scores[0].measures},
             over([score.merit for score in scores]),
+            over([score.violation for score in scores]),
         )
 
 
@@ -77,6 +83,7 @@ class Objective:
         bounds: weight of the soft count of knobs near an end of their range; a positive number.
         terms: more terms by name, each with its weight.
         constraints: terms by name, each between bounds.
+        front: a bound for each candidate by itself, for a front of rating against a term; None for none.
     """
 
     def __init__(
@@ -87,6 +94,7 @@ class Objective:
         bounds: float = 0.05,
         terms: Mapping[str, Weighted] | None = None,
         constraints: Mapping[str, Constraint] | None = None,
+        front: Front | None = None,
     ) -> None:
         self.rating = climbed if isinstance(climbed, Rating) else Rating(climbed)
         self.heldout = heldout
@@ -96,6 +104,9 @@ class Objective:
             **(terms or {}),
         }
         self.constraints = dict(constraints or {})
+        self.front = front
+        if front is not None:
+            self.constraints[FRONT] = front.constraint()
 
     def rate(self, audio: Tensor, sample_rate: int) -> Tensor:
         """The mean rating of the climbed members: (batch,)."""
@@ -120,11 +131,17 @@ class Objective:
         measures = {name: measured(weighted.term, heard) for name, weighted in self.terms.items()}
         terms = {name: self.terms[name].weight * value for name, value in measures.items()}
         merit = climbed.detach() + _sum(terms, climbed).detach()
+        violation = torch.zeros_like(merit)
         for name, constraint in self.constraints.items():
             measures[name] = measured(constraint.term, heard)
             terms[name] = constraint.added(measures[name])
-            merit = merit - OUTSIDE * constraint.violation(measures[name].detach()) / constraint.term.scale
-        return Score(climbed + _sum(terms, climbed), rating, terms, measures, merit)
+            violation = violation + constraint.violation(measures[name].detach()) / constraint.term.scale
+        merit = merit - OUTSIDE * violation
+        return Score(climbed + _sum(terms, climbed), rating, terms, measures, merit, violation)
+
+    def measure(self, heard: Heard) -> dict[str, Tensor]:
+        """What every term and constraint measures, in its own unit: {name: (batch,)}."""
+        return {name: measured(item.term, heard) for name, item in self._held().items()}
 
     @torch.no_grad()
     def learn(self, heard: Heard, score: Score) -> None:

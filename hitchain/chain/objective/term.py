@@ -10,6 +10,7 @@ from typing import ClassVar, TypeVar
 from torch import Tensor
 
 from hitchain.chain.chain import Song, Window
+from hitchain.chain.knobs import Knobs
 from hitchain.chain.patch import Patch
 from hitchain.errors import UserError, nearest
 
@@ -27,6 +28,7 @@ class Heard:
         song: whose patch it is.
         window: of the song that `audio` holds; None for the whole.
         draw: a number from which whatever is random is drawn; another one in every step.
+        knobs: whose positions these are; None where audio is judged alone.
     """
 
     audio: Tensor
@@ -37,6 +39,7 @@ class Heard:
     song: Song | None = None
     window: Window | None = None
     draw: int = 0
+    knobs: Knobs | None = None
 
 
 class Term(ABC):

@@ -32,6 +32,7 @@ class Adam(Optimizer):
 
     name = "adam"
     Settings = AdamSettings
+    keeps_places = True
     BETAS = (0.9, 0.99)
     EPSILON = 1e-8
 

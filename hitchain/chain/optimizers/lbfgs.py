@@ -40,6 +40,7 @@ class LBFGS(Optimizer):
 
     name = "lbfgs"
     Settings = LBFGSSettings
+    keeps_places = True
 
     settings: LBFGSSettings
 

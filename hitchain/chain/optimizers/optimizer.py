@@ -41,12 +41,14 @@ class Optimizer(ABC):
         name: as in the config group `optimizer`.
         differentiates: whether it must be told gradients.
         decides: whether its candidates' choices are decided (one option each) rather than blended.
+        keeps_places: whether each of its candidates goes a way of its own, from the start to the end.
         Settings: a frozen dataclass of its own settings (see `hitchain.chain.optimizers.settings`).
     """
 
     name: ClassVar[str]
     differentiates: bool = True
     decides: bool = False
+    keeps_places: bool = False
     Settings: ClassVar[type]
 
     def __init__(self, start: Start, settings: Any) -> None:

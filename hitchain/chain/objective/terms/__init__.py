@@ -1,5 +1,15 @@
 """The terms that ship. Importing this package registers them."""
 
-from hitchain.chain.objective.terms import positions
+from hitchain.chain.objective.terms import (
+    balance,
+    harmony,
+    levels,
+    playlist,
+    positions,
+    prior,
+    realness,
+    reference,
+    rhythm,
+)
 
-__all__ = ["positions"]
+__all__ = ["balance", "harmony", "levels", "playlist", "positions", "prior", "realness", "reference", "rhythm"]
