@@ -33,6 +33,7 @@ usage: hitchain COMMAND [key=value ...]
   blocks      list every block, or one with its parameters:  hitchain blocks effects/compressor
   train-proxy  learn a plugin's gradients:  hitchain train-proxy plugin=LadderFilter out=ladder.safetensors
   export      a run for other programs:  hitchain export RUN_FOLDER format=reaper
+  experiment  the chain against the waveform:  hitchain experiment claim quick=true
   report      write report.html again:  hitchain report RUN_FOLDER
 
 Settings are Hydra overrides:
@@ -92,6 +93,10 @@ COMMANDS = {
         "hitchain.chain.export:export",
         "hitchain export RUN_FOLDER format=pedalboard|reaper|dawproject|sfz|nam-ir [track=NAME] [stages=last|all] "
         "[out=FOLDER]",
+    ),
+    "experiment": Command(
+        "hitchain.chain.experiment.command:experiment",
+        "hitchain experiment claim [quick=true] [recordings=FOLDER] [workers=2] [out=FOLDER] [key=value ...]",
     ),
     "report": Command("hitchain.chain.report:show", "hitchain report RUN_FOLDER"),
 }

@@ -153,6 +153,7 @@ def dream(
     budget: float | None = None,
     extra: Judge | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
+    stop_at_last: bool = True,
 ) -> Dreamed:
     """Dream to the end.
 
@@ -160,8 +161,9 @@ def dream(
         judge, start, sample_rate, settings, extra: see `Dream`.
         milestones: gains over the start's rating at which the audio is kept; the dream ends when every item has
             reached the last.
-        budget: [s] of wall-clock; None for none.
+        budget: [s] of the process's own time on the processor; None for none.
         on_step: called with each row of the history.
+        stop_at_last: whether the last milestone ends it.
     """
     going = Dream(judge, start, sample_rate, settings or DreamSettings(), extra)
     goals = sorted(float(goal) for goal in milestones)
@@ -171,8 +173,8 @@ def dream(
         gained={goal: torch.full_like(start, math.nan) for goal in goals},
         reached={goal: torch.zeros(len(start), dtype=torch.bool) for goal in goals},
     )
-    began = time.monotonic()
-    first: Tensor | None = None
+    began = time.process_time()
+    first = _rated(judge, start, sample_rate)
     before = start
     while not result.stopped:
         audio = going.audio()
@@ -180,8 +182,11 @@ def dream(
         if not bool(torch.isfinite(rating).all()):
             result.stopped = "the rating is not finite"
             break
-        first = rating if first is None else first
-        row = {"step": len(result.history), "ratings": rating.tolist(), "seconds": round(time.monotonic() - began, 3)}
+        row = {
+            "step": len(result.history),
+            "ratings": rating.tolist(),
+            "seconds": round(time.process_time() - began, 3),
+        }
         result.history.append(row)
         result.audio = audio
         for goal in goals:
@@ -193,11 +198,11 @@ def dream(
         before = audio
         if on_step is not None:
             on_step(row)
-        if goals and bool(result.reached[goals[-1]].all()):
+        if stop_at_last and goals and bool(result.reached[goals[-1]].all()):
             result.stopped = "all milestones reached"
         elif len(result.history) > going.settings.steps:
             result.stopped = "all steps taken"
-        elif budget is not None and time.monotonic() - began >= budget:
+        elif budget is not None and time.process_time() - began >= budget:
             result.stopped = "budget spent"
     return result
 

@@ -1,0 +1,193 @@
+"""`hitchain experiment claim`: every arm of every start, in processes beside each other, to be gone on with."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from hitchain.chain import config as configs
+from hitchain.errors import UserError, nearest
+from hitchain.files import read_json, write_json, write_text
+from hitchain.progress import Progress
+
+QUICK = {"starts_per_song": 1, "seconds": 3.0}
+"""What the quick form changes: a few minutes instead of hours."""
+Say = Callable[[str], None]
+
+
+def experiment(words: Sequence[str]) -> None:
+    """`hitchain experiment claim key=value ...`."""
+    if not words or words[0] != "claim":
+        given = words[0] if words else ""
+        hint = nearest(given, ["claim"]) if given else "there is one: claim."
+        raise UserError(f"unknown experiment '{given}'; {hint}")
+    config = configs.compose("claim", list(words[1:]))
+    if not config.get("out"):
+        config["out"] = "runs/claim"
+    claim(config, " ".join(["hitchain experiment claim", *words[1:]]))
+
+
+def claim(config: Mapping[str, Any], command: str = "hitchain experiment claim", say: Say = print) -> dict[str, Any]:
+    """Run the experiment, or go on with it: claim.json, claim.md, report.html. Returns what claim.json holds."""
+    from hitchain.chain.experiment.judges import check_panel
+    from hitchain.chain.experiment.plan import draw_starts
+
+    config = {**config, **(QUICK if config["quick"] else {})}
+    targets = [[str(name) for name in target] for target in config["targets"]]
+    for target in targets:
+        check_panel(target, config["judges"])
+    folder = Path(config["out"])
+    _begin(folder, config)
+    starts = draw_starts(config)
+    songs = len({start.song for start in starts})
+    say(f"{len(starts)} starts of {songs} songs, {len(targets)} sets of raters; {folder}")
+    jobs = [
+        (start, target, number < int(config["sounds"]))
+        for number, start in enumerate(_spread(starts))
+        for target in targets
+    ]
+    missing = [job for job in jobs if not _unit_path(folder, job[0].name, job[1]).is_file()]
+    with Progress(len(jobs), "experiment", initial=len(jobs) - len(missing), unit="start") as progress:
+        _run(missing, config, folder, lambda done: progress.update(len(jobs) - len(missing) + done))
+    units = [read_json(_unit_path(folder, start.name, target), "result of a start") for start, target, _ in jobs]
+    result = _conclude(folder, config, command, units, targets)
+    say(f"claim    {folder / 'claim.json'}")
+    say(f"tables   {folder / 'claim.md'}")
+    say(f"report   {folder / 'report.html'}")
+    for target in result["targets"]:
+        _say_target(target, say)
+    return result
+
+
+def _say_target(target: Mapping[str, Any], say: Say) -> None:
+    from hitchain.chain.experiment.page import interval
+
+    say(f"climbing {' + '.join(target['climbed'])}: transfer to judges never climbed, when the time was up")
+    for arm, row in target["transfer"].items():
+        say(f"  {arm:32} {interval(row['judges'])}")
+
+
+def _spread(starts: Sequence[Any]) -> list[Any]:
+    """The first start of every song, then the second ...: whoever stops early has heard all songs."""
+    seen: dict[str, int] = {}
+    order = []
+    for start in starts:
+        order.append((seen.get(start.song, 0), start))
+        seen[start.song] = seen.get(start.song, 0) + 1
+    return [start for _, start in sorted(order, key=lambda pair: pair[0])]
+
+
+def _begin(folder: Path, config: Mapping[str, Any]) -> None:
+    """Keep the config; refuse a folder that holds another experiment."""
+    kept = folder / "config.yaml"
+    own = {key: value for key, value in config.items() if key not in ("workers", "out")}
+    if kept.is_file():
+        there = configs.read(kept)
+        differing = sorted(key for key in own if there.get(key) != own[key])
+        if differing:
+            raise UserError(
+                f"out={folder} holds an experiment with another {differing[0]} ({there.get(differing[0])!r}); "
+                "choose another out=FOLDER, or repeat its settings to go on with it."
+            )
+    write_text(kept, configs.dump({**own, "out": str(folder)}))
+
+
+def _unit_path(folder: Path, start: str, climbed: Sequence[str]) -> Path:
+    raters = "+".join(name.replace("/", "-") for name in climbed)
+    return folder / "units" / f"{start.replace(' ', '-')}--{raters}.json"
+
+
+def _run(jobs: Sequence[Any], config: Mapping[str, Any], folder: Path, told: Callable[[int], None]) -> None:
+    """Every job in a process of its own thread; what is finished is on disk at once."""
+    if not jobs:
+        return
+    # Arms are compared at equal time on the processor: each process must have one core and use one thread.
+    for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[key] = "1"
+    workers = max(1, min(int(config["workers"]), len(jobs)))
+    with ProcessPoolExecutor(workers, get_context("spawn"), _prepare, (dict(config),)) as pool:
+        waiting: set[Future[None]] = {
+            pool.submit(_work, start, target, keep, str(folder)) for start, target, keep in jobs
+        }
+        done = 0
+        while waiting:
+            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+                done += 1
+                told(done)
+
+
+_SHARED: dict[str, Any] = {}
+
+
+def _prepare(config: dict[str, Any]) -> None:
+    """What a worker does once: one thread, the judges, the features of real music."""
+    import torch
+
+    from hitchain.chain.experiment.judges import Panel, real_features
+
+    torch.set_num_threads(1)
+    real = real_features(config["recordings"], int(config["sample_rate"]))
+    _SHARED.update(config=config, panel=Panel({str(k): str(v) for k, v in config["judges"].items()}, real))
+
+
+def _work(start: Any, target: Sequence[str], keep: bool, folder: str) -> None:
+    from hitchain.chain.experiment.unit import run_unit
+
+    config, panel = _SHARED["config"], _SHARED["panel"]
+    sounds = Path(folder) / "sounds" if keep and len(target) == len(config["targets"][-1]) else None
+    result = run_unit(start, target, config, panel, list(config["arms"]), sounds)
+    write_json(_unit_path(Path(folder), start.name, target), result)
+
+
+def _conclude(
+    folder: Path,
+    config: Mapping[str, Any],
+    command: str,
+    units: Sequence[Mapping[str, Any]],
+    targets: Sequence[Sequence[str]],
+) -> dict[str, Any]:
+    from hitchain.chain.experiment.analysis import analyse, distances, measured, of_target
+    from hitchain.chain.experiment.judges import real_features
+    from hitchain.chain.experiment.page import html, markdown
+
+    arms, goals = list(config["arms"]), [float(goal) for goal in config["goals"]]
+    panel = list(units[0]["arms"][arms[0]]["points"]["start"]["judges"])
+    real = real_features(config["recordings"], int(config["sample_rate"]))
+    songs = {unit["start"]["song"]: unit["start"]["kind"] for unit in units}
+    names = {unit["start"]["name"]: unit["start"]["kind"] for unit in units}
+    result: dict[str, Any] = {
+        "command": command,
+        "starts": len(names),
+        "songs": len(songs),
+        "kinds": {kind: list(names.values()).count(kind) for kind in sorted(set(names.values()))},
+        "seconds": float(config["seconds"]),
+        "section": float(config["section"]),
+        "sample_rate": int(config["sample_rate"]),
+        "seed": config["seed"],
+        "judges": {
+            **config["judges"],
+            **({"real music": "features, no faults known"} if "real music" in panel else {}),
+        },
+        "panel": panel,
+        "targets": [],
+    }
+    for target in targets:
+        own = of_target(units, target)
+        result["targets"].append(
+            {"climbed": list(target), **analyse(own, arms, goals, panel), "measures": measured(own, arms),
+             "distances": distances(own, arms, real)}
+        )  # fmt: skip
+    largest = max(result["targets"], key=lambda entry: len(entry["climbed"]))
+    result["transfer"] = {arm: row["judges"] for arm, row in largest["transfer"].items()}
+    json.dumps(result, allow_nan=False)
+    write_json(folder / "claim.json", result)
+    write_text(folder / "claim.md", markdown(result))
+    write_text(folder / "report.html", html(result, folder / "sounds"))
+    return result
