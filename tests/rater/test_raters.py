@@ -170,7 +170,7 @@ def test_noise_and_silence_rate_under_music(shipped: rater.Rater, music: Tensor)
         assert max(float(shipped(other, RATE)) for other in others) < float(shipped(music, RATE))
 
 
-@pytest.mark.parametrize("fault", ["noise", "band_limit", "codec_loss"])
+@pytest.mark.parametrize("fault", ["noise", "hollow", "codec_loss"])
 def test_plain_faults_lower_the_rating_of_the_ensemble(music: Tensor, fault: str) -> None:
     """On average over six draws, since a draw may miss what this music holds."""
     appeal = rater.load("appeal")

@@ -2,7 +2,8 @@
 
 A recording is a 32 kHz stereo WAV file. Rendered songs hold four versions one after another: as written, then with
 faults of playing at strengths 0.3, 0.6 and 0.9, aligned in time. Every recording belongs to exactly one split:
-"first" and "second" train the two climbed members, "heldout" the third, and "test" none.
+"first" and "second" train the two climbed members, "heldout" the judges that are never climbed, "test" (songs) and
+"instruments" (single instruments) none.
 """
 
 from __future__ import annotations
@@ -12,23 +13,38 @@ import hashlib
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import soundfile
-import soxr  # type: ignore[import-untyped]
+import soxr
 from tqdm import tqdm
 
 from hitchain.errors import UserError
-from hitchain.files import read_json, write_json
+from hitchain.files import read_json, replacing, write_json
 from hitchain.rater.appeal import faults, tunes
 
 RATE = 32_000
-SPLITS = ("first", "second", "heldout", "test")
+SPLITS = ("first", "second", "heldout", "test", "instruments")
+TRAINING = SPLITS[:3]
+UNHEARD = SPLITS[3:]
 VERSION_STRENGTHS = (0.0, 0.3, 0.6, 0.9)
 SONG_SECONDS = 24.0
-RENDERED_SONGS = {"first": 90, "second": 90, "heldout": 70, "test": 50}
+RENDERED = (
+    ("first", "song", 90),
+    ("second", "song", 90),
+    ("heldout", "song", 70),
+    ("test", "song", 50),
+    ("first", "song", 90),
+    ("second", "song", 90),
+    ("heldout", "song", 80),
+    ("first", "solo", 40),
+    ("second", "solo", 40),
+    ("heldout", "solo", 40),
+    ("instruments", "solo", 24),
+)
+"""What is rendered, in this order: split, kind ("song", a small band; "solo", one dry instrument of it), how many."""
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 
 MUSIC = {
@@ -57,13 +73,16 @@ CHECKS = (
     "music/beatgame/piloting_waves.ogg",
     "music/instruments/music.flac",
 )
-"""Finished mixes whose licences allow listening but not training: they are rated in the test and nothing else."""
+"""Finished mixes whose licences allow listening but not training: they are rated in the test and no more."""
 
 STEMS = {
     "truth/slakh/slakh2100_flac_redux/train/Track00001": "first",
     "truth/slakh/slakh2100_flac_redux/omitted/Track00049": "second",
 }
 """Multitrack songs, mixed here at many balances."""
+
+DRY = "rig/dry_di"
+"""Dry guitar and bass takes without a licence of their own: only rated in the test of instruments."""
 
 CLEAN_LICENCES = ("public domain", "cc by 3.0", "cc by 4.0", "cc0", "no credit needed")
 UNCLEAN_WORDS = ("-sa", "-nc", "-nd", "noncommercial", "sharealike", "gpl")
@@ -100,7 +119,8 @@ def prepare(data: Path, out: Path, seed: int = 0, soundfont: Path = SOUNDFONT) -
     licences = _licences(data)
     recordings = [
         *_music(data, out, licences),
-        *_stem_mixes(data, out, licences, seed),
+        *_dry_takes(data, out),
+        *_stems(data, out, licences, seed),
         *_sounds(data, out),
         *_rendered(data, out, licences, seed, soundfont),
     ]
@@ -150,7 +170,15 @@ def _music(data: Path, out: Path, licences: dict[str, str]) -> Iterator[Recordin
         yield Recording(name, _write(audio, name, out), split, "music", audio.shape[1] / RATE)
 
 
-def _stem_mixes(data: Path, out: Path, licences: dict[str, str], seed: int, mixes: int = 4) -> Iterator[Recording]:
+def _dry_takes(data: Path, out: Path) -> Iterator[Recording]:
+    for path in sorted((data / DRY).glob("*.flac")):
+        audio = _read(path)
+        name = "dry-" + path.stem.replace(" ", "_")
+        yield Recording(name, _write(audio, name, out), "instruments", "dry", audio.shape[1] / RATE)
+
+
+def _stems(data: Path, out: Path, licences: dict[str, str], seed: int, mixes: int = 4) -> Iterator[Recording]:
+    """The stems of multitrack songs, each alone, and mixed at several balances."""
     for folder, split in STEMS.items():
         files = sorted((data / folder / "stems").glob("*.flac"))
         if not files:
@@ -158,6 +186,9 @@ def _stem_mixes(data: Path, out: Path, licences: dict[str, str], seed: int, mixe
         for path in files:
             _check_licence(str(path.relative_to(data)), licences)
         stems = [_read(path) for path in files]
+        for path, stem in zip(files, stems, strict=True):
+            name = f"stem-{Path(folder).name}-{path.stem}"
+            yield Recording(name, _write(stem, name, out), split, "stem", stem.shape[1] / RATE)
         for mix in range(mixes):
             random = np.random.default_rng([seed, 1, _number(folder), mix])
             total = np.zeros_like(stems[0])
@@ -184,7 +215,7 @@ def _sounds(data: Path, out: Path, shortest: float = 3.0) -> Iterator[Recording]
         loud = np.abs(audio).max(0) > 0.02 * np.abs(audio).max()
         if loud.sum() == 0 or (np.flatnonzero(loud)[-1]) / RATE < shortest or loud.mean() < 0.3:
             continue
-        split = SPLITS[_number(row["username"]) % 3]
+        split = TRAINING[_number(row["username"]) % 3]
         name = f"sound-{row['sound id']}"
         yield Recording(name, _write(audio, name, out), split, "sound", audio.shape[1] / RATE)
 
@@ -196,26 +227,22 @@ def _rendered(data: Path, out: Path, licences: dict[str, str], seed: int, soundf
     random = np.random.default_rng([seed, 2])
     songs = _unique(tunes.read_tunes())
     takes = _drum_takes(data, licences)
-    count = sum(RENDERED_SONGS.values())
+    count = sum(wanted for _, _, wanted in RENDERED)
     if len(songs) < count or len(takes) < 8:
         raise UserError(f"{len(songs)} tunes and {len(takes)} drum takes found; {count} and 8 are needed.")
     songs = [songs[index] for index in random.permutation(len(songs))[:count]]
     takes = [takes[index] for index in random.permutation(len(takes))]
     number = 0
-    for position, (split, wanted) in enumerate(RENDERED_SONGS.items()):
-        own_takes = takes[position :: len(RENDERED_SONGS)]
-        for index in tqdm(range(wanted), desc=f"rendering songs for {split}", disable=None):
+    for split, kind, wanted in RENDERED:
+        own_takes = takes[min(SPLITS.index(split), 3) :: 4]
+        for index in tqdm(range(wanted), desc=f"rendering for {split}", disable=None):
             take_path, tempo = own_takes[index % len(own_takes)]
-            name = f"song-{number:03d}"
-            _render_song(
-                songs[number],
-                take_path,
-                tempo,
-                out / f"{name}.wav",
-                np.random.default_rng([seed, 3, number]),
-                soundfont,
-            )
-            yield Recording(name, f"{name}.wav", split, "song", SONG_SECONDS, len(VERSION_STRENGTHS))
+            name = f"{kind}-{number:03d}"
+            target = out / f"{name}.wav"
+            if not target.exists():
+                own = np.random.default_rng([seed, 3, number])
+                _render(songs[number], take_path, tempo, target, own, soundfont, solo=kind == "solo")
+            yield Recording(name, f"{name}.wav", split, kind, SONG_SECONDS, len(VERSION_STRENGTHS))
             number += 1
 
 
@@ -242,33 +269,43 @@ def _drum_takes(data: Path, licences: dict[str, str]) -> list[tuple[Path, float]
     return takes
 
 
-def _render_song(
-    tune: tunes.Tune, take: Path, tempo: float, target: Path, random: np.random.Generator, soundfont: Path
+def _render(
+    tune: tunes.Tune,
+    take: Path,
+    tempo: float,
+    target: Path,
+    random: np.random.Generator,
+    soundfont: Path,
+    solo: bool = False,
 ) -> None:
     drums = tunes.read_drums(take) if tune.bar != 3.0 and random.random() < 0.85 else None
     beats_per_minute = tempo if drums is not None else random.uniform(70.0, 140.0)
     parts = tunes.arrange(tune, drums, beats_per_minute, SONG_SECONDS - 2.0, random)
+    if solo:
+        parts = [replace(tunes.alone(parts, random), reverb=0)]
     versions = [parts] + [tunes.degrade_notes(parts, strength, random) for strength in VERSION_STRENGTHS[1:]]
-    midi = target.with_suffix(".mid")
+    midi, raw = target.with_suffix(".mid"), target.with_suffix(".raw.wav")
     tunes.write_midi(versions, SONG_SECONDS, midi)
     room = f"{random.uniform(0.1, 0.8):.2f}"
     command = [
         "fluidsynth", "-n", "-i", "-q", "-g", "0.4", "-r", str(RATE), "-O", "s16", "-T", "wav",
-        "-o", f"synth.reverb.room-size={room}", "-o", "synth.chorus.active=0", "-F", str(target),
+        "-o", f"synth.reverb.room-size={room}", "-o", "synth.chorus.active=0", "-F", str(raw),
         str(soundfont), str(midi),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0 or not target.exists():
+    if done.returncode != 0 or not raw.exists():
         raise UserError(f"fluidsynth failed on {midi}: {done.stderr.strip()[-300:]}")
-    _match_length(target, len(versions) * SONG_SECONDS)
+    _match_length(raw, target, len(versions) * SONG_SECONDS)
+    raw.unlink()
 
 
-def _match_length(path: Path, seconds: float) -> None:
-    audio, _ = soundfile.read(str(path), dtype="float32", always_2d=True)
+def _match_length(raw: Path, path: Path, seconds: float) -> None:
+    audio, _ = soundfile.read(str(raw), dtype="float32", always_2d=True)
     length = round(seconds * RATE)
     audio = np.pad(audio[:length], ((0, max(0, length - len(audio))), (0, 0)))
     peak = max(float(np.abs(audio).max()), 1e-6)
-    soundfile.write(str(path), audio * (0.9 / peak), RATE, subtype="PCM_16")
+    with replacing(path) as temporary:
+        soundfile.write(str(temporary), audio * (0.9 / peak), RATE, subtype="PCM_16", format="WAV")
 
 
 def _number(text: str) -> int:

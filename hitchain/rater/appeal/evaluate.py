@@ -1,15 +1,21 @@
-"""How well the appeal rater ranks recordings it never heard: `python -m hitchain.rater.appeal.evaluate out=FOLDER`.
+"""How well the appeal rater ranks recordings it never heard, and how far it is fooled by its own climb.
+
+    python -m hitchain.rater.appeal.evaluate data=FOLDER out=FOLDER
 
 A pair is two crops of one test recording, from different places or degraded by different faults, whose strengths differ
 by at least 0.3. Accuracy is the share of pairs in which the less degraded one is rated higher, in each recording and
 then averaged over recordings, so that one with many pairs counts no more than another. Intervals are 95 % bootstrap
 percentiles over recordings, since pairs of one recording are not independent.
+
+The climb is of the waveform, 100 steps from crops of test recordings: what the climbed members gain by it, and what
+the judges that are not climbed make of it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +25,25 @@ from torch import nn
 
 from hitchain.errors import UserError
 from hitchain.files import write_json
-from hitchain.rater.appeal import corpus, faults
-from hitchain.rater.appeal.examples import WORST_CASE, Examples, join, prepare
-from hitchain.rater.rater import Rater, load, members
+from hitchain.rater.appeal import corpus, faults, rounds, transfer
+from hitchain.rater.appeal.corpus import RATE
+from hitchain.rater.appeal.examples import WORST_CASE, Examples, prepare
+from hitchain.rater.appeal.judge import rated_by_trees
+from hitchain.rater.rater import SHIPPED_FOLDER, load, members
+from hitchain.rater.trees import Trees
+from hitchain.rater.trees import load as load_trees
 
 LEAST_DIFFERENCE = 0.3
-TEST_GROUPS = 300
+TEST_GROUPS = {"test": 300, "instruments": 100}
+CLIMB_STARTS = 12
+CLIMB_STEPS = 100
 BOOTSTRAPS = 1000
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 Choice = Callable[[str, list[str]], bool]
+Ratings = dict[str, NDArray[np.float64]]
+Table = dict[str, dict[str, dict[str, float]]]
+"""Rater -> row -> accuracy, its interval, and how many pairs and recordings there were."""
 
 
 def pairs_of(examples: Examples, least: float = LEAST_DIFFERENCE, same_crop: bool | None = None) -> Pairs:
@@ -90,28 +105,46 @@ def ratings_of(network: nn.Module, examples: Examples, batch: int = 128) -> NDAr
     return result
 
 
-def evaluate(raters: dict[str, Rater], examples: Examples) -> dict[str, dict[str, dict[str, float]]]:
-    """Accuracies of each rater: over all pairs, per kind of recording, per fault, and against worst cases."""
+def evaluate(ratings: Mapping[str, NDArray[np.float64]], examples: Examples) -> Table:
+    """Accuracies of each rater: over all pairs, per kind of recording, per fault, and against worst cases.
+
+    Args:
+        ratings: rater -> its ratings of the examples.
+    """
     kinds = {
         "real recordings": lambda name, chain: not name.startswith("song-"),
         "rendered songs": lambda name, chain: name.startswith("song-"),
     }
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for rater_name, rater in raters.items():
-        ratings = np.mean([ratings_of(network, examples) for network in rater.networks], axis=0)
+    table: Table = {}
+    for rater_name, own in ratings.items():
         everything = pairs_of(examples)
         rows = {
-            "all": accuracy(ratings, everything, examples.recordings),
-            "all, different crops": accuracy(ratings, pairs_of(examples, same_crop=False), examples.recordings),
-            "all, same crop": accuracy(ratings, pairs_of(examples, same_crop=True), examples.recordings),
+            "all": accuracy(own, everything, examples.recordings),
+            "all, different crops": accuracy(own, pairs_of(examples, same_crop=False), examples.recordings),
+            "all, same crop": accuracy(own, pairs_of(examples, same_crop=True), examples.recordings),
         }
         for kind, choice in kinds.items():
-            rows[kind] = accuracy(ratings, _where(everything, examples, choice), examples.recordings)
+            rows[kind] = accuracy(own, _where(everything, examples, choice), examples.recordings)
         for fault in ("playing", *faults.FAULTS):
-            rows[fault] = accuracy(ratings, _where(everything, examples, _only(fault)), examples.recordings)
-        rows["worst case under untouched"] = _worst_cases(ratings, examples)
+            rows[fault] = accuracy(own, _where(everything, examples, _only(fault)), examples.recordings)
+        rows["worst case under untouched"] = _worst_cases(own, examples)
         table[rater_name] = rows
     return table
+
+
+def evaluate_instruments(ratings: Mapping[str, NDArray[np.float64]], examples: Examples) -> Table:
+    """Accuracies of each rater on single instruments: rendered ones, and dry takes of guitar and bass."""
+    rows = {
+        "single instruments, rendered": lambda name, chain: name.startswith("solo-"),
+        "dry guitar and bass takes": lambda name, chain: name.startswith("dry-"),
+    }
+    pairs = pairs_of(examples)
+    return {
+        rater_name: {
+            row: accuracy(own, _where(pairs, examples, choice), examples.recordings) for row, choice in rows.items()
+        }
+        for rater_name, own in ratings.items()
+    }
 
 
 def _only(fault: str) -> Choice:
@@ -132,7 +165,7 @@ def _worst_cases(ratings: NDArray[np.float64], examples: Examples) -> dict[str, 
     return accuracy(ratings, (first.ravel(), second.ravel()), examples.recordings)
 
 
-def format_table(table: dict[str, dict[str, dict[str, float]]]) -> str:
+def format_table(table: Table) -> str:
     """The accuracies as a Markdown table: a row per kind of pair, a column per rater."""
     raters = list(table)
     lines = ["| pairs | " + " | ".join(raters) + " | number of pairs, recordings |", "|---" * (len(raters) + 2) + "|"]
@@ -145,16 +178,55 @@ def format_table(table: dict[str, dict[str, dict[str, float]]]) -> str:
     return "\n".join(lines)
 
 
-def shipped_raters() -> dict[str, Rater]:
-    """The ensemble, its members and the held-out member, by name."""
-    singles = {rater.names[0]: rater for rater in members("appeal")}
-    return {"appeal": load("appeal"), **singles, "appeal/heldout": load("appeal/heldout")}
-
-
-def unheard_examples(data: Path, out: Path, seed: int = 0) -> Examples:
-    """The test split's examples, made in `out` where they are not there yet."""
+def shipped_ratings(
+    data: Path, out: Path, split: str, seed: int = 0
+) -> tuple[dict[str, NDArray[np.float64]], Examples]:
+    """The ratings that the shipped rater, its members and its judges give the examples of an unheard split."""
     recordings = corpus.prepare(data, out / "corpus", seed)
-    return join([prepare(recordings, "test", 0, TEST_GROUPS, out / "corpus", out / "examples", seed)])
+    groups = TEST_GROUPS[split]
+
+    def heard(hear: str) -> Examples:
+        return prepare(recordings, split, 0, groups, out / "corpus", out / "examples", seed, hear)
+
+    examples = heard("frames")
+    ratings = {rater.names[0]: ratings_of(rater.networks[0], examples) for rater in members("appeal")}
+    together = np.mean(list(ratings.values()), axis=0)
+    judge = ratings_of(load("appeal/heldout").networks[0], examples)
+    trees = shipped_trees().predict(heard("features").frames)
+    return {"appeal": together, **ratings, "appeal/heldout": judge, "appeal/trees": trees}, examples
+
+
+def shipped_trees() -> Trees:
+    return load_trees(SHIPPED_FOLDER / "appeal" / "trees.safetensors")
+
+
+def climb_shipped(data: Path, out: Path, seed: int = 0) -> str:
+    """What the shipped rater and its judges say of audio whose waveform was climbed against it, as a Markdown table."""
+    recordings = corpus.prepare(data, out / "corpus", seed)
+    random = np.random.default_rng([seed, 21])
+    begin = rounds.starts(recordings, "test", CLIMB_STARTS, out / "corpus", random, degraded=0.5)
+    appeal, heldout = load("appeal"), load("appeal/heldout")
+    heard = transfer.follow(
+        partial(rounds.climb_waveform, steps=CLIMB_STEPS), begin.audio, lambda audio: appeal(audio, RATE), CLIMB_STEPS
+    )
+    raters: dict[str, rounds.Rate] = {
+        "appeal": lambda audio: appeal(audio, RATE),
+        "appeal/heldout": lambda audio: heldout(audio, RATE),
+        "appeal/trees": rated_by_trees(shipped_trees()),
+    }
+    added = 10.0 * np.log10(np.square(heard[-1] - heard[0], dtype=np.float64).mean((1, 2)))
+    level = 10.0 * np.log10(np.square(heard[0], dtype=np.float64).mean((1, 2)))
+    lines = [
+        f"{CLIMB_STEPS} steps on the waveform, {CLIMB_STARTS} crops; what was added lies "
+        f"{np.mean(level - added):.0f} dB under the recording.",
+        "",
+        "| rater | before | after |",
+        "|---|---|---|",
+    ]
+    for name, rate in raters.items():
+        path = transfer.judged(rate, heard)
+        lines.append(f"| {name} | {path[0].mean():.2f} | {path[-1].mean():.2f} |")
+    return "\n".join(lines)
 
 
 def options(arguments: list[str], **defaults: str) -> dict[str, str]:
@@ -172,9 +244,13 @@ def main(arguments: list[str]) -> int:
     try:
         given = options(arguments, data="", out="appeal")
         out = Path(given["out"])
-        table = evaluate(shipped_raters(), unheard_examples(Path(given["data"] or out), out))
+        data = Path(given["data"] or out)
+        table = evaluate(*shipped_ratings(data, out, "test"))
+        for name, rows in evaluate_instruments(*shipped_ratings(data, out, "instruments")).items():
+            table[name] |= rows
         write_json(out / "evaluation.json", table)
-        sys.stdout.write(format_table(table) + "\n")
+        sys.stdout.write(format_table(table) + "\n\n")
+        sys.stdout.write(climb_shipped(data, out) + "\n")
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 2

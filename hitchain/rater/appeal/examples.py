@@ -19,19 +19,24 @@ from tqdm import tqdm
 from hitchain.files import read_json, replacing, write_json
 from hitchain.rater.appeal import corpus, faults
 from hitchain.rater.appeal.corpus import RATE, Recording
+from hitchain.rater.features import features
 from hitchain.rater.frontend import FrontEnd
 
 CROP_SECONDS = 3.2
 STRENGTHS = 6
 WORST_CASE = "worst case"
-KIND_WEIGHTS = {"music": 0.34, "mix": 0.16, "sound": 0.04, "song": 0.46}
+KIND_WEIGHTS = {"music": 0.34, "mix": 0.16, "sound": 0.04, "song": 0.46, "stem": 0.07, "solo": 0.13, "dry": 0.13}
+"""How often a crop is of a kind of recording, as shares of the kinds that its split has."""
 
 
 @dataclass
 class Examples:
-    """Frames (n, 2, mel_bands, frames) in float16, and for each its target, recording, group and chain of faults."""
+    """Frames (n, 2, mel_bands, frames) in float16, and for each its target, recording, group and chain of faults.
 
-    frames: NDArray[np.float16]
+    Where they were prepared for trees, `frames` are `hitchain.rater.features` (n, features) in float32 instead.
+    """
+
+    frames: NDArray[np.floating[Any]]
     targets: NDArray[np.float32]
     recordings: list[str]
     groups: NDArray[np.int64]
@@ -39,7 +44,14 @@ class Examples:
 
 
 def prepare(
-    recordings: list[Recording], split: str, chunk: int, groups: int, folder: Path, out: Path, seed: int = 0
+    recordings: list[Recording],
+    split: str,
+    chunk: int,
+    groups: int,
+    folder: Path,
+    out: Path,
+    seed: int = 0,
+    hear: str = "frames",
 ) -> Examples:
     """The examples of one chunk of a split: made on the first call, read from `out` on the next.
 
@@ -48,25 +60,36 @@ def prepare(
         chunk: chunks differ in everything random.
         groups: crops in the chunk, each with `STRENGTHS` strengths; a tenth as many worst cases are added.
         folder: where the corpus lies.
+        hear: "frames" for networks, "features" for trees: the same crops either way.
     """
-    stem = out / f"{split}-{chunk}-{groups}"
+    stem = out / f"{split}-{chunk}-{groups}{'' if hear == 'frames' else '-' + hear}"
     if stem.with_suffix(".json").exists():
         return read(stem)
     random = np.random.default_rng([seed, corpus.SPLITS.index(split), chunk])
     own = [recording for recording in recordings if recording.split == split and recording.seconds > CROP_SECONDS]
     weights = _weights(own)
-    front_end = FrontEnd()
+    heard = _frames if hear == "frames" else _features
     frames, rows = [], []
     for group in tqdm(range(groups), desc=f"examples for {split}, chunk {chunk}", disable=None):
         recording = own[int(random.choice(len(own), p=weights))]
         crops, targets, chains = _group(recording, folder, random)
-        frames.append(_frames(front_end, crops))
+        frames.append(heard(crops))
         rows += [(target, recording.name, group, chain) for target, chain in zip(targets, chains, strict=True)]
     worst = [faults.worst_case(round(CROP_SECONDS * RATE), RATE, random) for _ in range(groups // 2)]
-    frames += [_frames(front_end, [audio]) for audio in worst]
+    frames += [heard([audio]) for audio in worst]
     rows += [(0.0, WORST_CASE, -1, [WORST_CASE]) for _ in worst]
     _write(stem, np.concatenate(frames), rows)
     return read(stem)
+
+
+def draw_crop(
+    recordings: list[Recording], split: str, folder: Path, random: np.random.Generator
+) -> tuple[Recording, faults.Audio]:
+    """A recording of a split, and an untouched crop of it, in another taste of production where it may train."""
+    own = [recording for recording in recordings if recording.split == split and recording.seconds > CROP_SECONDS]
+    recording = own[int(random.choice(len(own), p=_weights(own)))]
+    audio = corpus.read_crop(recording, folder, _loud_start(recording, folder, random), CROP_SECONDS)
+    return recording, audio if split in corpus.UNHEARD else _produced(audio, int(random.integers(2**32)))
 
 
 def _weights(recordings: list[Recording]) -> NDArray[np.float64]:
@@ -83,7 +106,7 @@ def _group(
 
     def crop(version: int) -> faults.Audio:
         audio = corpus.read_crop(recording, folder, start, CROP_SECONDS, version)
-        return audio if recording.split == "test" else _produced(audio, int(production))
+        return audio if recording.split in corpus.UNHEARD else _produced(audio, int(production))
 
     clean = crop(0)
     same_chain = faults.draw_chain(clean, random) if random.random() < 0.5 else None
@@ -157,12 +180,16 @@ def _produced(audio: faults.Audio, seed: int) -> faults.Audio:
 
 
 @torch.no_grad()
-def _frames(front_end: FrontEnd, crops: list[faults.Audio]) -> NDArray[np.float16]:
-    result: NDArray[np.float16] = front_end(torch.from_numpy(np.stack(crops)), RATE).half().numpy()
+def _frames(crops: list[faults.Audio]) -> NDArray[np.floating[Any]]:
+    result: NDArray[np.floating[Any]] = FrontEnd()(torch.from_numpy(np.stack(crops)), RATE).half().numpy()
     return result
 
 
-def _write(stem: Path, frames: NDArray[np.float16], rows: list[tuple[Any, ...]]) -> None:
+def _features(crops: list[faults.Audio]) -> NDArray[np.floating[Any]]:
+    return np.stack([features(audio, RATE) for audio in crops]).astype(np.float32)
+
+
+def _write(stem: Path, frames: NDArray[np.floating[Any]], rows: list[tuple[Any, ...]]) -> None:
     with replacing(stem.with_suffix(".npy")) as temporary:
         np.save(temporary, frames)
     keys = ("target", "recording", "group", "chain")

@@ -52,6 +52,7 @@ MELODY_PROGRAMS = (
 )
 CHORD_PROGRAMS = (0, 1, 2, 4, 5, 16, 18, 19, 21, 24, 25, 26, 27, 48, 49, 50, 51, 52, 61, 80, 81, 88, 89, 90, 91, 46, 6)
 BASS_PROGRAMS = (32, 33, 34, 35, 36, 38, 39, 43, 58)
+GUITAR_PROGRAMS = (24, 25, 26, 27, 28, 29, 30)
 PAD_PROGRAMS = (48, 50, 52, 88, 89, 91, 94, 95, 19)
 
 
@@ -179,6 +180,14 @@ def arrange(
     return parts
 
 
+def alone(parts: list[Part], random: np.random.Generator) -> Part:
+    """One part of an arrangement by itself; every other time a guitar or a bass, in the middle of the image."""
+    part = parts[int(random.integers(len(parts)))]
+    if part.channel != DRUM_CHANNEL and random.random() < 0.5:
+        part = replace(part, program=int(random.choice(BASS_PROGRAMS if part.channel == 1 else GUITAR_PROGRAMS)))
+    return replace(part, pan=64)
+
+
 def _repeated(tune: Tune, beats: float) -> list[tuple[float, float, int]]:
     length = np.ceil((tune.melody[-1][0] + tune.melody[-1][1]) / tune.bar) * tune.bar
     passes = int(np.ceil(beats / length))
@@ -269,13 +278,13 @@ def _part(
 
 
 def degrade_notes(parts: list[Part], strength: float, random: np.random.Generator) -> list[Part]:
-    """One or two faults of playing or balance at the given strength, 0 to 1."""
-    names = random.choice(
-        ["pitch", "timing", "balance", "velocity", "missing"],
-        size=int(random.integers(1, 3)),
-        replace=False,
-        p=[0.32, 0.3, 0.18, 0.1, 0.1],
-    )
+    """One or two faults of playing or balance at the given strength, 0 to 1. A single part has no balance to break."""
+    shares = {"pitch": 0.32, "timing": 0.3, "balance": 0.18, "velocity": 0.1, "missing": 0.1}
+    if len(parts) == 1:
+        shares["pitch"] += shares.pop("balance")
+    if parts[0].channel == DRUM_CHANNEL:
+        shares["timing"] += shares.pop("pitch")
+    names = random.choice(list(shares), size=int(random.integers(1, 3)), replace=False, p=list(shares.values()))
     loudest = int(random.integers(len(parts)))
     out = []
     for index, part in enumerate(parts):
