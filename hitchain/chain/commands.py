@@ -18,7 +18,7 @@ from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State, split_s
 from hitchain.chain.build import build
 from hitchain.chain.objective.config import objective_of
 from hitchain.chain.outcome import Outcome, chosen, front_of, front_rows, judge_whole, terms_of, write_front
-from hitchain.chain.result import levels, moved, told, warnings
+from hitchain.chain.result import levels, moved, told, unmet, warnings
 from hitchain.errors import UserError
 from hitchain.files import read_audio, read_json, write_text, write_wav
 from hitchain.progress import Progress
@@ -93,6 +93,7 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
     climbed = ascent.result()
     after, front = _after(folder, ascent, climbed, before)
     master = run.write_audio(folder, song, after.patch, kind)
+    wishes = terms_of(ascent, before, after)
     result = {
         "command": "optimize",
         "song": song.name,
@@ -108,10 +109,10 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
         "rating_after": after.rating,
         "heldout_before": before.heldout,
         "heldout_after": after.heldout,
-        **terms_of(ascent, before, after),
+        **wishes,
         **({"front": front} if front else {}),
         "knobs": moved(climbed.knobs, song.start, after.patch),
-        "warnings": warnings(before, after, climbed),
+        "warnings": [*warnings(before, after, climbed), *unmet(wishes["constraints"], front)],
         **levels({"before": read_audio(folder / "before.wav")[0], "master": master[0]}, song.sample_rate),
     }
     run.write_result(folder, result)

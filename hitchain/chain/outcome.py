@@ -19,6 +19,8 @@ from hitchain.chain.patch import Patch
 
 MET = 0.25
 """A bound counts as met where it is violated by no more than so much of its term's scale."""
+SAME = 0.02
+"""Measures that differ by no more of their term's scale are the same where points of a front are compared."""
 GUARDS = ("neutral", "bounds")
 """Terms that keep a climb honest; they are no wish of their own when the outcome is judged."""
 
@@ -112,7 +114,8 @@ def front_rows(ascent: Ascent, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     if front is None:
         return []
     measures = [outcome.measures[FRONT] for outcome in outcomes]
-    worse = dominated([outcome.rating for outcome in outcomes], measures, front.rising)
+    alike = [round(measure / (SAME * front.term.scale)) for measure in measures]
+    worse = dominated([outcome.rating for outcome in outcomes], alike, front.rising)
     rows = []
     for index, (level, outcome) in enumerate(zip(front.levels.tolist(), outcomes, strict=True)):
         beyond = (level - measures[index]) * (1.0 if front.rising else -1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +29,21 @@ def warnings(before: Outcome, after: Outcome, climbed: Climbed) -> list[str]:
 
 def _lags(before: float | None, after: float | None, wanted: float) -> bool:
     return before is not None and after is not None and after - before < wanted
+
+
+def unmet(constraints: Mapping[str, Mapping[str, Any]], front: Sequence[Mapping[str, Any]] = ()) -> list[str]:
+    """Bounds that are not kept, and those that no freed knob could have met."""
+    said = []
+    for name, row in constraints.items():
+        if row["met"]:
+            continue
+        stuck = abs(row["after"] - row["before"]) < 0.01 * row["violation"]
+        why = "; no freed knob seems to move it: free more with learn=" if stuck else ""
+        said.append(f"the bound on {name} is not kept, by {row['violation']:.3g} {row['unit']}".rstrip() + why)
+    missed = sum(not row["met"] for row in front)
+    if missed:
+        said.append(f"{missed} of the {len(front)} levels of the front were not reached")
+    return said
 
 
 def told(result: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hitchain import files
-from hitchain.chain.report import curve, meters, sound
+from hitchain.chain.report import curve, meters, sound, wishes
 from hitchain.chain.report.run import Run, Stem, read_run
 from hitchain.chain.report.sound import Sound
 from hitchain.drawing.page import duration, header, missing, notices_list, number, page, section, text, tile, tile_row
@@ -52,6 +52,8 @@ def _page(run: Run, sounds: Sounds) -> str:
         _tiles(run.result),
         _comparison(run, sounds),
         _curve(run),
+        wishes.front(run.result),
+        wishes.terms(run.result, run.history),
         _meters(run.result),
         _stages(run, sounds),
         _knobs(run.result),

@@ -43,7 +43,8 @@ class Fitted:
 
 @term("prior")
 class Prior(Term):
-    """Minus the mean squared Mahalanobis distance of the knobs from usual settings: about -1 for a usual patch.
+    """Minus the mean squared Mahalanobis distance of the knobs from usual settings: 0 at their means, -1 where every knob
+    stands a standard deviation away.
 
     For each block a Gaussian over its knob positions u, fitted to n settings: the block's presets, the song's own
     starting patch, and every entry of that block in known good patches. With d the default's position, k = 4 and
