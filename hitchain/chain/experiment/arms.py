@@ -160,8 +160,10 @@ def _chain(task: Task, objective: Objective, optimizer: str, **own: float) -> Cl
         for goal in task.goals:
             if goal not in climb.gained and rating - first >= goal:
                 origin = before if ascent.optimizer.differentiates else base
+                paused = time.process_time()  # looking for the exact place is no part of the climb
                 exact = _where_it_gains(task, ascent, origin, z, first + goal)
                 climb.gained[goal], climb.knobs[f"{goal:g}"] = _render(task, ascent, exact), exact
+                began += time.process_time() - paused
         before = z
         if rating > best:
             best, climb.knobs["final"] = rating, z

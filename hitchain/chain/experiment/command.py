@@ -130,10 +130,10 @@ def _prepare(config: dict[str, Any]) -> None:
     """What a worker does once: one thread, the judges, the features of real music."""
     import torch
 
-    from hitchain.chain.experiment.judges import Panel, real_features
+    from hitchain.chain.experiment.judges import Panel, real_music
 
     torch.set_num_threads(1)
-    real = real_features(config["recordings"], int(config["sample_rate"]))
+    real = real_music(config["recordings"], int(config["sample_rate"]))
     _SHARED.update(config=config, panel=Panel({str(k): str(v) for k, v in config["judges"].items()}, real))
 
 
@@ -154,12 +154,12 @@ def _conclude(
     targets: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
     from hitchain.chain.experiment.analysis import analyse, distances, measured, of_target
-    from hitchain.chain.experiment.judges import real_features
+    from hitchain.chain.experiment.judges import real_music
     from hitchain.chain.experiment.page import html, markdown
 
     arms, goals = list(config["arms"]), [float(goal) for goal in config["goals"]]
     panel = list(units[0]["arms"][arms[0]]["points"]["start"]["judges"])
-    real = real_features(config["recordings"], int(config["sample_rate"]))
+    real = real_music(config["recordings"], int(config["sample_rate"]))
     songs = {unit["start"]["song"]: unit["start"]["kind"] for unit in units}
     names = {unit["start"]["name"]: unit["start"]["kind"] for unit in units}
     result: dict[str, Any] = {
@@ -182,7 +182,7 @@ def _conclude(
         own = of_target(units, target)
         result["targets"].append(
             {"climbed": list(target), **analyse(own, arms, goals, panel), "measures": measured(own, arms),
-             "distances": distances(own, arms, real)}
+             "distances": distances(own, arms, None if real is None else real.vectors)}
         )  # fmt: skip
     largest = max(result["targets"], key=lambda entry: len(entry["climbed"]))
     result["transfer"] = {arm: row["judges"] for arm, row in largest["transfer"].items()}

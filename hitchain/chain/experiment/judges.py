@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hitchain.chain.experiment.plan import SOUNDS
 from hitchain.errors import UserError
 from hitchain.files import read_audio
 from hitchain.rater.features import NAMES, features
+from hitchain.rater.mfcc import FeatureRater
+from hitchain.rater.rater import Rater
 
 CROP = 4.0
 """[s] of each piece of a recording of which the features are taken."""
@@ -30,11 +33,10 @@ class Panel:
 
     Args:
         names: judge -> rater's name.
-        real: features of real music (pieces, features); adds the judge "real music", which is the log-density of a
-            Gaussian fitted to them, in units of its standard deviation over those pieces. None to go without.
+        real: pieces of real music; adds the judge "real music" (see `Density`). None to go without.
     """
 
-    def __init__(self, names: Mapping[str, str], real: NDArray[np.float64] | None) -> None:
+    def __init__(self, names: Mapping[str, str], real: RealMusic | None) -> None:
         self.raters = {judge: rater.load(name) for judge, name in names.items()}
         self.density = None if real is None else Density(real)
 
@@ -45,37 +47,70 @@ class Panel:
     @torch.no_grad()
     def __call__(self, audio: Tensor, sample_rate: int, vector: NDArray[np.float64]) -> dict[str, float]:
         """Every judge's rating of (1, 2, samples), whose features are `vector`."""
-        said = {judge: float(one(audio, sample_rate)) for judge, one in self.raters.items()}
+        said = {judge: self._asked(one, audio, sample_rate, vector) for judge, one in self.raters.items()}
         if self.density is not None:
             said["real music"] = self.density(vector)
         return said
 
+    @staticmethod
+    def _asked(one: Rater, audio: Tensor, sample_rate: int, vector: NDArray[np.float64]) -> float:
+        if isinstance(one, FeatureRater):  # the features are there already
+            return float(np.mean([judge.predict(vector[None]) for judge in one.judges]))
+        return float(one(audio, sample_rate))
+
+
+@dataclass(frozen=True)
+class RealMusic:
+    """Pieces of real recordings: features (pieces, features), and the recording that each piece is of."""
+
+    vectors: NDArray[np.float64]
+    recordings: NDArray[np.int64]
+
 
 class Density:
-    """How usual a piece is among real music: a Gaussian with a shrunk covariance (Ledoit and Wolf, 2004).
+    """How usual a piece is among real music: a Gaussian over its principal components.
 
-    It has never seen a fault, a rating or anything this software made.
+    It has never seen a fault, a rating or anything this software made. It answers in deviations from what pieces of
+    recordings that it was not fitted to get: each recording in turn is left out to find that.
     """
 
-    def __init__(self, real: NDArray[np.float64]) -> None:
-        from sklearn.covariance import LedoitWolf
+    COMPONENTS = 12
 
-        self.centre, self.spread = real.mean(axis=0), real.std(axis=0) + 1e-9
-        fitted = LedoitWolf().fit((real - self.centre) / self.spread)
-        self.precision = np.asarray(fitted.precision_)
-        own = self._distance(real)
-        self.usual, self.deviation = float(np.mean(-own)), float(np.std(own)) + 1e-9
-
-    def _distance(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        away = (np.atleast_2d(vectors) - self.centre) / self.spread
-        return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", away, self.precision, away)))
+    def __init__(self, real: RealMusic) -> None:
+        left_out = [
+            _Gaussian(real.vectors[real.recordings != one], self.COMPONENTS)(real.vectors[real.recordings == one])
+            for one in np.unique(real.recordings)
+        ]
+        usual = np.concatenate(left_out)
+        self.usual, self.deviation = float(np.mean(usual)), float(np.std(usual)) + 1e-9
+        self.whole = _Gaussian(real.vectors, self.COMPONENTS)
 
     def __call__(self, vector: NDArray[np.float64]) -> float:
-        return float((-self._distance(vector)[0] - self.usual) / self.deviation)
+        return float((self.whole(vector[None])[0] - self.usual) / self.deviation)
 
 
-def real_features(folder: str | Path | None, sample_rate: int) -> NDArray[np.float64] | None:
-    """Features of real music in a folder's `real/`: (pieces, features); None where there is no such folder.
+class _Gaussian:
+    """Minus the distance from the middle of some pieces, counted in deviations along their principal axes."""
+
+    def __init__(self, vectors: NDArray[np.float64], components: int) -> None:
+        self.centre, self.spread = vectors.mean(axis=0), vectors.std(axis=0) + 1e-9
+        scaled = (vectors - self.centre) / self.spread
+        _, values, axes = np.linalg.svd(scaled, full_matrices=False)
+        used = max(1, min(components, len(vectors) // 4))
+        self.axes = axes[:used]
+        self.variance = values[:used] ** 2 / len(vectors)
+        rest = scaled - scaled @ self.axes.T @ self.axes
+        self.off = float(np.mean(np.sum(rest**2, axis=1))) + 1e-9
+
+    def __call__(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        scaled = (vectors - self.centre) / self.spread
+        along = scaled @ self.axes.T
+        off = np.sum((scaled - along @ self.axes) ** 2, axis=1) / self.off
+        return np.asarray(-np.sqrt(np.sum(along**2 / self.variance, axis=1) + off))
+
+
+def real_music(folder: str | Path | None, sample_rate: int) -> RealMusic | None:
+    """Features of real music in a folder's `real/`; None where there is no such folder.
 
     Raises:
         UserError: it holds too little.
@@ -83,14 +118,14 @@ def real_features(folder: str | Path | None, sample_rate: int) -> NDArray[np.flo
     home = None if folder is None else Path(folder) / "real"
     if home is None or not home.is_dir():
         return None
-    vectors = [
-        vector for path in sorted(home.glob("*")) if path.suffix.lower() in SOUNDS for vector in _of(path, sample_rate)
-    ]
-    if len(vectors) < FEWEST:
+    paths = [path for path in sorted(home.glob("*")) if path.suffix.lower() in SOUNDS]
+    pieces = [(number, vector) for number, path in enumerate(paths) for vector in _of(path, sample_rate)]
+    if len(pieces) < FEWEST or len({number for number, _ in pieces}) < 3:
         raise UserError(
-            f"{home} holds {len(vectors)} pieces of {CROP:g} s; {FEWEST} are needed to say what music is like."
+            f"{home} holds {len(pieces)} pieces of {CROP:g} s; {FEWEST} of three recordings or more are needed to say "
+            "what music is like."
         )
-    return np.stack(vectors)
+    return RealMusic(np.stack([vector for _, vector in pieces]), np.array([number for number, _ in pieces]))
 
 
 def _of(path: Path, sample_rate: int) -> list[NDArray[np.float64]]:

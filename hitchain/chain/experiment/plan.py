@@ -39,8 +39,8 @@ BANDS: Mapping[str, tuple[str, ...]] = {
 
 LOUD_ENOUGH = 0.02
 """Root-mean-square level that a section must have, in full scale: a pause says nothing."""
-SPREAD = 0.15
-"""How far starting knobs are moved from the song's own, as a share of their range: plausible, not yet good."""
+SPREAD = 0.3
+"""How far starting knobs are moved from the song's own, as a share of their range: set without care."""
 
 
 @dataclass(frozen=True)

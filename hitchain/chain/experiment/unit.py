@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hitchain import rater
@@ -74,13 +77,26 @@ def _judged(task: Task, climb: Climb, panel: Panel, start: Start, section: float
 def _point(task: Task, audio: Tensor, start: Tensor, panel: Panel) -> dict[str, Any]:
     """One audio: what the climbed raters and every judge say, the measures, and the features."""
     rate = task.song.sample_rate
-    vector = features(audio[0].numpy(), rate)
+    vector = _features(audio, rate)
     return {
         "climbed": float(task.rate(audio, rate)),
         "judges": panel(audio, rate, vector),
         "measures": measures(audio, rate, start, vector),
         "features": [round(float(value), 5) for value in vector],
     }
+
+
+_TAKEN: dict[bytes, NDArray[np.float64]] = {}
+
+
+def _features(audio: Tensor, sample_rate: int) -> NDArray[np.float64]:
+    """The features of (1, 2, samples); arms share their starts, so those taken lately are kept."""
+    key = hashlib.sha256(audio.numpy().tobytes()).digest()
+    if key not in _TAKEN:
+        while len(_TAKEN) >= 16:
+            _TAKEN.pop(next(iter(_TAKEN)))
+        _TAKEN[key] = features(audio[0].numpy(), sample_rate)
+    return _TAKEN[key]
 
 
 @torch.no_grad()
@@ -92,7 +108,7 @@ def _judge_elsewhere(task: Task, climb: Climb, panel: Panel, judged: dict[str, A
         if name not in judged:
             continue
         audio = task.song(knobs.harden(knobs.apply(z, task.song.start)), section)
-        vector = features(audio[0].numpy(), rate)
+        vector = _features(audio, rate)
         judged[name]["elsewhere"] = {"climbed": float(task.rate(audio, rate)), **panel(audio, rate, vector)}
         place = knobs.positions(z)
         judged[name]["at bound"] = float((torch.minimum(place, 1.0 - place) < NEAR_BOUND).float().mean())

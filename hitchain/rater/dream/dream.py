@@ -20,6 +20,7 @@ Judge = Callable[[Tensor, int], Tensor]
 
 START_LEVEL = 0.1
 """Root-mean-square level of the noise that a dream starts from."""
+NOT_FINITE = "the rating or its gradient is not finite"
 LOWEST_SPECTRAL = 20.0
 """[Hz] under which the 1/f scale of the spectral parameterisation stays flat."""
 
@@ -73,16 +74,25 @@ class Dream:
         self.free = self._inverse(band_limited(self.start, sample_rate, settings.low_hz, settings.high_hz))
         self.mean, self.square = torch.zeros_like(self.free), torch.zeros_like(self.free)
         self.step = 0
+        self.finite = True
 
     def audio(self) -> Tensor:
         """The audio as it is: (batch, channels, samples)."""
         return self._forward(self.free.detach())
 
     def advance(self) -> Tensor:
-        """One step. Returns the judge's rating of the audio before it: (batch,)."""
+        """One step. Returns the judge's rating of the audio before it: (batch,).
+
+        Where that or its gradient is not finite, nothing moves and `finite` is False from then on.
+
+        Raises:
+            UserError: the judge's rating does not depend on the audio by a gradient.
+        """
         free = self.free.detach().requires_grad_(True)
         audio = self._forward(free)
         rating = self.judge(audio, self.sample_rate)
+        if not rating.requires_grad:
+            raise UserError("a dream follows the gradient of a rating; this rater gives none.")
         altered = transformed(audio, self.sample_rate, self.settings, self.step)
         objective = rating if altered is audio else self.judge(altered, self.sample_rate)
         if self.settings.total_variation:
@@ -91,8 +101,10 @@ class Dream:
         if self.extra is not None:
             objective = objective + self.extra(altered, self.sample_rate)
         (gradient,) = torch.autograd.grad(objective.sum(), free)
-        self._move(gradient)
-        self.step += 1
+        self.finite = bool(torch.isfinite(rating).all()) and bool(torch.isfinite(gradient).all())
+        if self.finite:
+            self._move(gradient)
+            self.step += 1
         return rating.detach()
 
     @torch.no_grad()
@@ -179,8 +191,8 @@ def dream(
     while not result.stopped:
         audio = going.audio()
         rating = going.advance() if going.step < going.settings.steps else _rated(judge, audio, sample_rate)
-        if not bool(torch.isfinite(rating).all()):
-            result.stopped = "the rating is not finite"
+        if not going.finite or not bool(torch.isfinite(rating).all()):
+            result.stopped = NOT_FINITE
             break
         row = {
             "step": len(result.history),
@@ -192,7 +204,9 @@ def dream(
         for goal in goals:
             new = ((rating - first >= goal).cpu() & ~result.reached[goal]).to(audio.device)
             if bool(new.any()):
+                paused = time.process_time()  # looking for the exact place is no part of the climb
                 exact = _where_it_gains(judge, before[new], audio[new], first[new] + goal, sample_rate)
+                began += time.process_time() - paused
                 result.gained[goal][new] = exact
                 result.reached[goal] |= new.cpu()
         before = audio
@@ -237,4 +251,5 @@ def _level(audio: Tensor) -> Tensor:
 def _spectral_scale(samples: int, sample_rate: int) -> Tensor:
     """The 1/f scale of the spectral parameterisation, of unit mean square: (samples // 2 + 1,)."""
     scale = 1.0 / torch.fft.rfftfreq(samples, 1.0 / sample_rate).clamp_min(LOWEST_SPECTRAL)
-    return scale / scale.square().mean().sqrt()
+    unit: Tensor = scale / scale.square().mean().sqrt()
+    return unit
