@@ -22,6 +22,7 @@ usage: hitchain COMMAND [key=value ...]
   rate        rate sound files:  hitchain rate song.wav other.mp3
   evaluate    hold raters against recordings with plays and likes:  hitchain evaluate rater=FOLDER prepared=FOLDER
   explain     what in a recording raises or lowers its rating:  hitchain explain input=song.wav
+  dream       climb a waveform itself, the counter-example:  hitchain dream input=song.wav
   prepare     decode a source of recordings once, for training:  hitchain prepare source.path=songs.csv out=prepared
   train       train a rater on your own songs:  hitchain train rater.manifest=songs.csv
   ablate      what each augmentation or loss does to training:  hitchain ablate prepared=FOLDER
@@ -33,6 +34,7 @@ usage: hitchain COMMAND [key=value ...]
   blocks      list every block, or one with its parameters:  hitchain blocks effects/compressor
   train-proxy  learn a plugin's gradients:  hitchain train-proxy plugin=LadderFilter out=ladder.safetensors
   export      a run for other programs:  hitchain export RUN_FOLDER format=reaper
+  produce     an agent learns to produce, note by note and knob by knob (hitchain[reinforce])
   experiment  the chain against the waveform:  hitchain experiment claim quick=true
   report      write report.html again:  hitchain report RUN_FOLDER
 
@@ -63,10 +65,12 @@ COMMANDS = {
     "optimize": Command("hitchain.chain.commands:optimize"),
     "render": Command("hitchain.chain.commands:render"),
     "prepare": Command("hitchain.rater.shards.command:prepare"),
+    "produce": Command("hitchain.chain.reinforce.command:produce"),
     "train": Command("hitchain.rater.training.commands:train"),
     "ablate": Command("hitchain.rater.training.commands:ablate"),
     "evaluate": Command("hitchain.rater.evaluation.command:evaluate"),
     "explain": Command("hitchain.rater.explain.command:explain"),
+    "dream": Command("hitchain.rater.dream.command:dream"),
     "train-instrument": Command("hitchain.chain.instruments:train_instrument"),
     "resynth": Command("hitchain.chain.instruments:resynth"),
     "rate": Command(

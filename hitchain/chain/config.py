@@ -31,7 +31,7 @@ TRACK_GROUPS = ("notes", "instrument", "effects", "amp", "cab", "mic")
 TRACK_KEYS = (*TRACK_GROUPS, "fader", "sends")
 ROWS = ("effects", "mastering", "sends")
 """Stages that hold several blocks, by a name each."""
-WITHOUT_GROUPS = ("train-instrument", "resynth", "explain")
+WITHOUT_GROUPS = ("train-instrument", "resynth", "explain", "dream")
 """Commands whose every key is a value: `instrument=trumpet` chooses no config of the group `instrument` there."""
 VALUES_OF = {"evaluate": ("rater",)}
 """Keys that are values in one command, though elsewhere they choose in a group of that name."""

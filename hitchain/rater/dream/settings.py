@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +48,7 @@ class DreamSettings:
             kinds = (int,) if whole else (int, float)
             if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
                 kind = "a whole number" if whole else "a number"
-                raise UserError(f"dream: {name}={value!r} should be {kind} from {low:g} to {high:g}.")
+                raise UserError(f"dream: {name}={value!r} should be {kind} from {low} to {high}.")
         if self.parameterisation not in PARAMETERISATIONS:
             raise UserError(f"dream: parameterisation={self.parameterisation!r} should be waveform or spectral.")
         if self.high_hz and self.high_hz <= self.low_hz:
@@ -84,5 +83,5 @@ _RANGES: dict[str, tuple[float, float]] = {
     "total_variation": (0.0, 1e4),
     "low_hz": (0.0, 20_000.0),
     "high_hz": (0.0, 96_000.0),
-    "seed": (0, math.inf),
+    "seed": (0, 2**31 - 1),
 }
