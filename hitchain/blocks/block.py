@@ -12,7 +12,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +42,9 @@ class Block(nn.Module):
     """Whether it listens to another track, given as `settings["sidechain"]` where one is chosen."""
     follows_notes: ClassVar[bool] = False
     """Whether it is told when the track's notes begin, as `settings["onsets"]`."""
-    probe: ClassVar[dict[str, float]] = {}
-    """Values, other than the defaults, at which every parameter can be heard: where gradients are certified."""
+    probe: ClassVar[dict[str, Any]] = {}
+    """Values other than the defaults (of a choice: weights) at which every parameter can be heard: where gradients are
+    certified."""
 
     def __init__(self, sample_rate: int = 44100) -> None:
         super().__init__()
@@ -95,7 +96,7 @@ class Block(nn.Module):
 
 def _check_tensor(parameter: Parameter | Choice, value: Tensor, where: str) -> None:
     if isinstance(parameter, Choice):
-        if value.ndim != 2 or value.shape[-1] != len(parameter.options):
+        if value.ndim not in ((2, 3) if parameter.per_note else (2,)) or value.shape[-1] != len(parameter.options):
             raise UserError(
                 f"{where} needs weights of shape (batch, {len(parameter.options)}), not {tuple(value.shape)}."
             )

@@ -226,6 +226,8 @@ class _Bench:
         probe = self.block.probe.get(parameter.name)
         if isinstance(parameter, Choice):
             by_place = {"all low": parameter.options[0], "all high": parameter.options[-1]}
+            if probe is not None and place not in by_place:
+                return torch.as_tensor(probe, dtype=torch.float64)
             return parameter.weights(by_place.get(place, parameter.default)).double()
         standing = parameter.default if probe is None else probe
         value = {"all low": parameter.low, "all high": parameter.high}.get(place, standing)

@@ -57,9 +57,12 @@ def make(
 
 
 def make_inner(
-    entries: Any, where: str, sample_rate: int, context: Mapping[str, Any] | None = None
+    entries: Any, where: str, sample_rate: int, context: Mapping[str, Any] | None = None, play: bool = False
 ) -> dict[str, tuple[Block, dict[str, Any]]]:
-    """The audio blocks of a rack, by name, in order. Raises `UserError` where one is no such block."""
+    """The audio blocks of a rack, by name, in order; or, where they `play`, its instruments.
+
+    Raises `UserError` where one is no such block.
+    """
     if not isinstance(entries, Mapping) or not entries:
         raise UserError(f"{where} should name at least one block, for example {where}.eq.block=effects/parametric_eq.")
     made = {}
@@ -69,7 +72,9 @@ def make_inner(
         if isinstance(entry, Mapping) and "sidechain" in entry:
             raise UserError(f"{where}.{name}.sidechain: what a rack's blocks listen to is set on the rack itself.")
         block, knobs = make(entry, f"{where}.{name}", sample_rate, context)
-        if isinstance(block, Instrument | NoteBlock):
+        if play and not isinstance(block, Instrument):
+            raise UserError(f"{where}.{name}: block '{block.name}' is no instrument.")
+        if not play and isinstance(block, Instrument | NoteBlock):
             raise UserError(f"{where}.{name}: block '{block.name}' plays or makes notes; a rack holds audio blocks.")
         made[str(name)] = block, knobs
     return made
@@ -105,13 +110,13 @@ class Nest(Block):
         self.rows: dict[str, list[tuple[str, Block]]] = {}
         self.held = torch.nn.ModuleList()  # so that they move with the block
 
-    def hold(self, row: str, entries: Any, context: Mapping[str, Any]) -> None:
-        """Make the blocks of a row. Their parameters are named `row.block.parameter`, or `block.parameter` where the
-        row has no name."""
+    def hold(self, row: str, entries: Any, context: Mapping[str, Any], play: bool = False) -> None:
+        """Make the blocks of a row, or its instruments where they `play`. Their parameters are named
+        `row.block.parameter`, or `block.parameter` where the row has no name."""
         prefix = f"{row}." if row else ""
         self.rows[row] = []
         for name, (block, knobs) in make_inner(
-            entries, f"{self.name}.{row or 'blocks'}", self.sample_rate, context
+            entries, f"{self.name}.{row or 'blocks'}", self.sample_rate, context, play
         ).items():
             inner = f"{prefix}{name}"
             self.declare(*outer_parameters(inner, block, knobs, inner))
