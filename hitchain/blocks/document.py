@@ -107,7 +107,8 @@ def _docstring(name: str) -> str:
 
 def _row(parameter: Parameter | Choice) -> tuple[str, ...]:
     if isinstance(parameter, Choice):
-        return parameter.name, parameter.range, parameter.default, "choice", parameter.description
+        note = "; one for each note" if parameter.per_note else ""
+        return parameter.name, parameter.range, parameter.default, "choice", parameter.description + note
     marks = [
         text
         for is_so, text in (

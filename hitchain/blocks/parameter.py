@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from hitchain.errors import UserError, nearest
 
 Scale = Literal["linear", "log"]
 Settings = Mapping[str, Tensor]
-"""Values for one block, in physical units: {parameter: (batch,), (batch, frames), (batch, notes) or (batch, options)}.
+"""Values for one block, in physical units: {parameter: (batch,), (batch, frames), (batch, notes), (batch, options) or
+(batch, notes, options)}.
 
 Beside a block's parameters they may hold what every block is told, under reserved keys:
     seed       integer (): from which all noise is drawn
@@ -97,13 +98,15 @@ class Parameter:
 class Choice:
     """A knob with named positions. Its setting is a weight for each option, shape (batch, options), summing to 1.
 
-    An ascent blends the options softly and ends on the strongest; a person just names one.
+    An ascent blends the options softly and ends on the strongest; a person just names one. With `per_note` there are
+    weights for each note, (batch, notes, options), or (batch, options) where they are the same for all.
     """
 
     name: str
     options: tuple[str, ...]
     default: str
     description: str = ""
+    per_note: bool = False
 
     def __post_init__(self) -> None:
         _check_name(self.name)
@@ -120,7 +123,13 @@ class Choice:
         return torch.tensor([1.0 if name == option else 0.0 for name in self.options])
 
     def check(self, value: object, where: str) -> Tensor:
-        """Weights of shape (options,) from an option's name or a list of weights. Raises `UserError` naming `where`."""
+        """Weights of shape (options,) from an option's name or a list of weights; with `per_note` also (notes, options)
+        from a list of those. Raises `UserError` naming `where`."""
+        if self.per_note and isinstance(value, list) and value and isinstance(value[0], str | list):
+            return torch.stack([self._check_one(item, where) for item in value])
+        return self._check_one(value, where)
+
+    def _check_one(self, value: object, where: str) -> Tensor:
         if isinstance(value, list | tuple):
             return self._check_weights([self._number(weight, where) for weight in value], where)
         name = f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
@@ -139,8 +148,17 @@ class Choice:
             raise UserError(f"{where} needs {len(self.options)} weights, not all 0, one for each of: {self.range}.")
         return torch.tensor(weights) / total
 
-    def show(self, weights: list[float]) -> str:
-        """Weights for people: the option's name, or shares where it is a blend."""
+    def plain(self, weights: Tensor) -> Any:
+        """Weights (options,) or (notes, options) as JSON has them: an option's name, or weights where it is a blend."""
+        if weights.ndim > 1:
+            return [self.plain(own) for own in weights]
+        numbers: list[float] = weights.tolist()
+        return self.options[numbers.index(max(numbers))] if max(numbers) > 0.999 else numbers
+
+    def show(self, weights: Sequence[Any]) -> str:
+        """Weights for people: the option's name, or shares where it is a blend; of many notes, their mean."""
+        if isinstance(weights[0], Sequence):
+            return self.show([sum(column) / len(weights) for column in zip(*weights, strict=True)])
         if max(weights) > 0.995:
             return self.options[weights.index(max(weights))]
         return " + ".join(f"{100 * w:.0f} % {o}" for o, w in zip(self.options, weights, strict=True) if w > 0.005)

@@ -17,6 +17,7 @@ from hitchain.blocks.nesting import make
 from hitchain.blocks.notes.midi import Part, Score, read_midi, select, select_controllers
 from hitchain.blocks.notes.notes import Notes
 from hitchain.blocks.notes.tempo import TempoMap
+from hitchain.blocks.parameter import Choice
 from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
 from hitchain.chain.chain import STAGES, Bus, Song, Stage, Track
@@ -269,19 +270,21 @@ def _start(
         for key, value in patches.from_data(block, values[path], path).items():
             chosen[key] = value.unsqueeze(0)
         for parameter in block.parameters:
-            if getattr(parameter, "per_note", False):
+            if parameter.per_note:
                 chosen[parameter.name] = _for_each_note(
-                    chosen[parameter.name], counts[path], f"{path}.{parameter.name}"
+                    chosen[parameter.name], counts[path], f"{path}.{parameter.name}", isinstance(parameter, Choice)
                 )
         settings[path] = chosen
     return Patch(settings, seed)
 
 
-def _for_each_note(value: Tensor, count: int, where: str) -> Tensor:
-    wide = value.reshape(1, -1)
-    if wide.shape[-1] not in (1, count):
-        raise UserError(f"{where} has {wide.shape[-1]} values; the track has {count} notes.")
-    return wide.expand(1, count).clone()
+def _for_each_note(value: Tensor, count: int, where: str, choice: bool) -> Tensor:
+    """A value, or the weights of a choice, for each note: (1, notes) or (1, notes, options)."""
+    one = value.shape[-1:] if choice else ()
+    wide = value.reshape(1, -1, *one)
+    if wide.shape[1] not in (1, count):
+        raise UserError(f"{where} has {wide.shape[1]} values; the track has {count} notes.")
+    return wide.expand(1, count, *one).clone()
 
 
 def _length(song: Mapping[str, Any], tracks: Sequence[Track]) -> float:

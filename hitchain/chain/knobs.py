@@ -64,6 +64,14 @@ class Knob:
         """The full name, as in `learn` patterns: "lead.amp.gain"."""
         return f"{self.path}.{self.parameter.name}"
 
+    def softmax(self, columns: Tensor) -> Tensor:
+        """The weights of a choice from its columns (batch, size): (batch, options), or (batch, notes, options)."""
+        if not isinstance(self.parameter, Choice):
+            raise TypeError(f"{self.name} is no choice")
+        if self.parameter.per_note:
+            columns = columns.reshape(len(columns), -1, len(self.parameter.options))
+        return torch.softmax(columns, dim=-1)
+
 
 class Knobs:
     """The freed parameters of a song.
@@ -100,7 +108,7 @@ class Knobs:
         for knob in self.knobs:
             value = patch.settings[knob.path][knob.parameter.name].detach()
             if isinstance(knob.parameter, Choice):
-                columns.append(torch.log(_softened(value)))
+                columns.append(torch.log(_softened(value)).flatten(1))
             else:
                 position = knob.parameter.to_unit(value).clamp(EDGE, 1.0 - EDGE)
                 columns.append(torch.logit(position).reshape(patch.batch, -1).expand(-1, knob.size))
@@ -118,7 +126,7 @@ class Knobs:
                     own = slice(knob.first, knob.first + knob.size)
                     noise = 0.0 if relaxation.noise is None else relaxation.noise[:, own].to(columns)
                     columns = (columns + noise) / relaxation.temperature
-                changes[knob.path, knob.parameter.name] = torch.softmax(columns, dim=-1)
+                changes[knob.path, knob.parameter.name] = knob.softmax(columns)
             else:
                 value = knob.parameter.from_unit(torch.sigmoid(columns))
                 value = value.clamp(knob.parameter.low, knob.parameter.high)  # rounding at the ends
@@ -131,7 +139,7 @@ class Knobs:
         for knob in self.knobs:
             if isinstance(knob.parameter, Choice):
                 columns = slice(knob.first, knob.first + knob.size)
-                weights = torch.softmax(z[:, columns], dim=-1)
+                weights = knob.softmax(z[:, columns]).flatten(1)
                 positions = torch.cat(
                     [positions[:, : knob.first], weights, positions[:, knob.first + knob.size :]], dim=-1
                 )
@@ -167,7 +175,15 @@ class Knobs:
     @property
     def chooses(self) -> bool:
         """Whether a choice is among the knobs."""
-        return any(isinstance(knob.parameter, Choice) for knob in self.knobs)
+        return bool(self.choices().any())
+
+    def choices(self) -> Tensor:
+        """Which columns of z belong to choices: (size,), bool."""
+        columns = torch.zeros(self.size, dtype=torch.bool)
+        for knob in self.knobs:
+            if isinstance(knob.parameter, Choice):
+                columns[knob.first : knob.first + knob.size] = True
+        return columns
 
     def harden(self, patch: Patch) -> Patch:
         """The patch with every freed choice decided: its strongest option alone."""
@@ -181,7 +197,7 @@ class Knobs:
 
 
 def _softened(weights: Tensor) -> Tensor:
-    """A choice's weights (batch, options) with each at least `CHOICE_EDGE`, at the cost of the strongest."""
+    """A choice's weights (batch, ..., options) with each at least `CHOICE_EDGE`, at the cost of the strongest."""
     raised = weights.clamp_min(CHOICE_EDGE)
     excess = raised.sum(dim=-1, keepdim=True) - 1.0
     return raised.scatter_add(-1, raised.argmax(dim=-1, keepdim=True), -excess)
@@ -211,10 +227,9 @@ def _nearest_name(pattern: str, names: Iterable[str]) -> str:
 
 
 def _size(parameter: Parameter | Choice, song: Song, path: str) -> int:
-    if isinstance(parameter, Choice):
-        return len(parameter.options)
+    options = len(parameter.options) if isinstance(parameter, Choice) else 1
     if parameter.per_note:
         for track in song.tracks.values():
             if path in dict(track.performer.members):
-                return track.notes.count
-    return 1
+                return track.notes.count * options
+    return options

@@ -26,7 +26,8 @@ class Patch:
 
     Attributes:
         settings: {path: {parameter: tensor}}; path is where the block stands ("lead.amp", "mastering.limiter"), the
-            tensor (batch,), (batch, notes) for a value per note, or (batch, options) for a choice.
+            tensor (batch,), (batch, notes) for a value per note, (batch, options) for a choice, or (batch, notes,
+            options) for a choice per note.
         seed: from which every block draws its noise.
         told: {path: {reserved key: tensor}}, "" for every block: what blocks are told in a render; no part of the data.
     """
@@ -135,8 +136,11 @@ def load(path: str | os.PathLike[str], blocks: Mapping[str, Block], base: Patch)
             raise UserError(f"patch {path}: '{where}' needs a 'block' and its 'settings'.")
         if entry.get("block") == blocks[where].name:
             for key, value in from_data(blocks[where], entry["settings"], f"patch {path}: {where}").items():
-                if value.numel() in (1, base.settings[where][key].numel()) or value.ndim == 0:
-                    changes[where, key] = value.to(base.settings[where][key]).unsqueeze(0)
+                known = base.settings[where][key]
+                if value.ndim == known.ndim - 2:  # one for all notes
+                    value = value.expand(known.shape[1:])
+                if value.numel() == 1 or value.shape == known.shape[1:]:
+                    changes[where, key] = value.to(known).unsqueeze(0)
     return Patch(base.replace(changes).settings, seed)
 
 
@@ -164,11 +168,10 @@ def _from_data(parameter: Parameter | Choice, value: Any, where: str) -> Tensor:
     return torch.tensor(parameter.check(value, where))
 
 
-def _to_json(parameter: Parameter | Choice, value: Tensor) -> float | str | list[float]:
+def _to_json(parameter: Parameter | Choice, value: Tensor) -> Any:
     numbers = value[0].detach().double().cpu()
     if isinstance(parameter, Choice):
-        weights = numbers.tolist()
-        return parameter.options[weights.index(max(weights))] if max(weights) > 0.999 else weights
+        return parameter.plain(numbers)
     if numbers.ndim == 0:
         return float(numbers.clamp(parameter.low, parameter.high))
     return [float(number) for number in numbers.clamp(parameter.low, parameter.high)]

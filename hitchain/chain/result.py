@@ -69,7 +69,7 @@ def moved(knobs: Knobs, before: Patch, after: Patch) -> list[dict[str, Any]]:
         old, new = (patch.settings[knob.path][knob.parameter.name][0].double() for patch in (before, after))
         row: dict[str, Any] = {"path": knob.name}
         if isinstance(knob.parameter, Choice):
-            distance = float((new - old).abs().sum() / 2)
+            distance = float((new - old).abs().sum(dim=-1).mean() / 2)
             row |= {"unit": "", "before": None, "after": None}
             row |= {"before_text": knob.parameter.show(old.tolist()), "after_text": knob.parameter.show(new.tolist())}
         else:

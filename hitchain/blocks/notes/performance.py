@@ -91,6 +91,11 @@ class Performance(NoteBlock):
             self.parameters = tuple(p for p in self.parameters if p is not _TRANSPOSE)  # type: ignore[misc, assignment]
 
     def forward(self, notes: Notes, settings: Settings) -> Notes:  # type: ignore[override]
+        performed = self.performed(notes, settings)
+        return performed if self.drums else transposed(performed, settings["transpose"])
+
+    def performed(self, notes: Notes, settings: Settings) -> Notes:
+        """The notes in time, length and velocity as played, at the pitch as written."""
         seed = settings.get(SEED, torch.tensor(0))
         swing = settings["swing"][:, None] / 50.0 - 1.0
         begin = self._shift(notes.beat, notes.beat_length) * swing
@@ -98,12 +103,11 @@ class Performance(NoteBlock):
         moved = _each(settings["timing"]) + settings["humanise_timing"][:, None] * _hand(notes, seed, _TIMING_STREAM)
         played = settings["humanise_velocity"][:, None] * _hand(notes, seed, _VELOCITY_STREAM)
         duration = (notes.duration + end - begin) * settings["duration"][:, None]
-        performed = notes.with_(
+        return notes.with_(
             onset=soft_floor(notes.onset + begin + moved / 1000.0, EARLIEST, 0.0),
             duration=soft_floor(duration, SHORTEST, SHORT),
             velocity=_within(notes.velocity + _each(settings["velocity"]) + played),
         )
-        return performed if self.drums else _transposed(performed, settings["transpose"])
 
     def _shift(self, beat: Tensor, beat_length: Tensor) -> Tensor:
         """[s] by which full swing (100 %) would move what falls on `beat`."""
@@ -136,15 +140,21 @@ def _hand(notes: Notes, seed: Tensor, stream: int) -> Tensor:
     return noise(seed, 1, place, dtype=notes.onset.dtype, device=notes.onset.device).squeeze(-1)
 
 
-def _transposed(notes: Notes, weights: Tensor) -> Notes:
+def transposed(notes: Notes, weights: Tensor) -> Notes:
+    """The notes moved by the options of `transpose`, whose weights are (batch, options)."""
     steps = torch.tensor([float(option) for option in _TRANSPOSE.options], dtype=weights.dtype, device=weights.device)
-    if not weights.requires_grad and bool((weights.amax(dim=-1) == 1.0).all()):
+    if decided(weights):
         return notes.with_(pitch=notes.pitch + (weights @ steps)[:, None])
+    return candidates(notes, notes.pitch[:, :, None] + steps, weights[:, None, :])
 
-    def candidates(value: Tensor) -> Tensor:
-        return value[:, :, None].expand(-1, -1, len(steps))
 
-    fields = {key: candidates(value) for key, value in notes.tensors().items()}
-    fields["pitch"] = fields["pitch"] + steps
-    fields["mask"] = fields["mask"] * weights[:, None, :]
+def decided(weights: Tensor) -> bool:
+    """Whether every choice is wholly on one option, and none wants a gradient."""
+    return not weights.requires_grad and bool((weights.amax(dim=-1) == 1.0).all())
+
+
+def candidates(notes: Notes, pitch: Tensor, weights: Tensor) -> Notes:
+    """Each note at several pitches (batch, notes, options), note by note, with mask weight * mask."""
+    fields = {key: value[:, :, None].expand(pitch.shape) for key, value in notes.tensors().items()}
+    fields |= {"pitch": pitch, "mask": fields["mask"] * weights}
     return notes.with_(**{key: value.flatten(1) for key, value in fields.items()})
