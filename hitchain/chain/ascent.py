@@ -51,8 +51,9 @@ class Schedule:
         budget: wall-clock limit; None for none.
         unlock: stages unlocked in turn (see `hitchain.chain.phases.GROUPS`); empty for all at once.
         sweeps: where over 0, stages are climbed one at a time, taking turns so many times.
-        temperature: from and to which the blending of choices is cooled along the climb, by equal ratios.
+        temperature: from and to which the blending of choices is cooled until they are decided, by equal ratios.
         gumbel: whether choices are sampled with Gumbel noise on the way.
+        decide_at: share of the climb after which choices are decided; all other knobs climb on around the decision.
         rates: {pattern over knob names: how much faster or slower than others}.
     """
 
@@ -69,6 +70,7 @@ class Schedule:
     sweeps: int = setting(0, 0, 10_000)
     temperature: Sequence[float] = (1.0, 0.1)
     gumbel: bool = False
+    decide_at: float = setting(0.7, 0.0, 1.0)
     rates: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,8 @@ class State:
 
     Attributes:
         base: (batch, size), the candidates as the present phase began.
-        best: (1, size), the best looked at so far.
+        best: (1, size), the best looked at so far, its choices decided.
+        relaxed: (1, size), the best blend when choices were decided, at `relaxed_temperature` (None before).
         optimizer, objective: their own tensors.
         step: how often the optimizer was asked, in all; `phase_step`, in the present phase.
         front: of every candidate by itself, its best: z (batch, size), and its merit, rating, violation and heldout
@@ -102,6 +105,7 @@ class State:
 
     base: Tensor
     best: Tensor
+    relaxed: Tensor
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     objective: dict[str, Tensor] = field(default_factory=dict)
     front: dict[str, Tensor] = field(default_factory=dict)
@@ -112,13 +116,14 @@ class State:
     best_rating: float = -math.inf
     best_heldout: float | None = None
     best_violation: float = math.inf
+    relaxed_temperature: float | None = None
     stalled: int = 0
     parted: int = 0
     seconds: float = 0.0
     stopped: str = ""
     history: list[Row] = field(default_factory=list)
 
-    TENSORS = ("base", "best")
+    TENSORS = ("base", "best", "relaxed")
     GROUPS = ("optimizer", "objective", "front")
 
     def numbers(self) -> dict[str, Any]:
@@ -150,7 +155,7 @@ class Climbed:
         knobs: the freed knobs.
         stopped: why it ended.
         history: a row for each step.
-        relaxed: the patch as it was blended before its choices were decided; `patch` itself where there are none.
+        relaxed: the best blend when choices were decided; None where there are none, or the optimizer never blends.
         front: the best of every candidate under its own bound (batch of them); None where they climb for one best.
     """
 
@@ -158,7 +163,7 @@ class Climbed:
     knobs: Knobs
     stopped: str
     history: list[Row]
-    relaxed: Patch
+    relaxed: Patch | None = None
     front: Patch | None = None
 
 
@@ -194,7 +199,8 @@ class Ascent:
         self.kind = optimizers.find(optimizer)
         self.settings = self.kind.Settings() if settings is None else settings
         self.knobs = Knobs(song, learn)
-        self.phases = phases(self.knobs, schedule.steps, schedule.unlock, schedule.sweeps)
+        decide_at = 1.0 if self.kind.decides else schedule.decide_at
+        self.phases = phases(self.knobs, schedule.steps, schedule.unlock, schedule.sweeps, decide_at)
         self.rates = self.knobs.rates(schedule.rates)
         start = self.knobs.unbounded(song.start)
         self.neutral = self.knobs.positions(start)
@@ -206,7 +212,7 @@ class Ascent:
         self._started = time.monotonic() - self.state.seconds
 
     def _begin(self, start: Tensor) -> State:
-        return State(base=start.expand(self.schedule.batch, -1).clone(), best=start.clone())
+        return State(base=start.expand(self.schedule.batch, -1).clone(), best=start.clone(), relaxed=start.clone())
 
     def _check_size(self) -> None:
         if self.state.base.shape[-1] != self.knobs.size:
@@ -283,6 +289,8 @@ class Ascent:
     def _leave(self) -> None:
         """End the present phase: the next begins where its leaders stand."""
         state = self.state
+        if self.phases[state.phase + 1].decided:
+            self._keep_blend()
         leaders = self._leaders()
         batch = self.schedule.batch
         state.base = leaders[:batch] if len(leaders) >= batch else self._filled(leaders, batch)
@@ -303,6 +311,30 @@ class Ascent:
         result[:, self.phase.columns.to(base.device)] = asked.detach()
         return result
 
+    @torch.no_grad()
+    def _keep_blend(self) -> None:
+        """Choices are about to be decided: keep the best blend, against which the decision is told."""
+        relaxation = Relaxation(self._temperature())
+        leaders = self._leaders()
+        asked = Asked(leaders, self.knobs.apply(leaders, self.song.start, relaxation), [])
+        scores = [self.objective.score(self._hear(asked, window)) for window in self._fixed_windows()]
+        best = int(Score.mean(scores).rating.nan_to_num(-math.inf).argmax())
+        self.state.relaxed = leaders[best : best + 1].clone()
+        self.state.relaxed_temperature = relaxation.temperature
+
+    @property
+    def _spent(self) -> float:
+        """The share of the budget that is spent; 0 where there is none."""
+        return 0.0 if self.schedule.budget is None else (time.monotonic() - self._started) / self.schedule.budget
+
+    @property
+    def _phase_over(self) -> bool:
+        """Whether the present phase has had its steps, or its part of the budget."""
+        through = sum(phase.steps for phase in self.phases[: self.state.phase + 1])
+        part = through / max(1, self.schedule.steps)
+        taken = self.state.phase_step >= self.phase.steps or self.state.step >= self.schedule.steps
+        return taken or self._spent >= part
+
     # Steps -----------------------------------------------------------------------------------------------------
 
     def ask(self) -> Asked:
@@ -311,7 +343,7 @@ class Ascent:
         if self.optimizer.differentiates:
             z.requires_grad_(True)
         patch = self.knobs.apply(z, self.song.start, self._relaxation(len(z)))
-        if self.optimizer.decides:
+        if self.optimizer.decides or self.phase.decided:
             patch = self.knobs.harden(patch)
         return Asked(z, patch, [self._window(index) for index in range(self.schedule.windows)])
 
@@ -388,7 +420,7 @@ class Ascent:
             "terms": {name: float(term.detach().mean()) for name, term in score.terms.items()},
             "measures": {name: float(value.detach().mean()) for name, value in score.measures.items()},
         }
-        ends = state.phase_step >= self.phase.steps or state.step >= self.schedule.steps
+        ends = self._phase_over
         if state.step % self.schedule.evaluate_every == 0 or ends:
             self._look(row)
         if ends and state.phase + 1 < len(self.phases):
@@ -410,7 +442,7 @@ class Ascent:
 
     def _relaxation(self, candidates: int) -> Relaxation | None:
         """How choices are blended in this step."""
-        if not self.knobs.chooses or self.optimizer.decides:
+        if not self.knobs.chooses or self.optimizer.decides or self.phase.decided:
             return None
         temperature = self._temperature()
         if not self.schedule.gumbel:
@@ -420,7 +452,9 @@ class Ascent:
 
     def _temperature(self) -> float:
         warm, cold = (float(value) for value in self.schedule.temperature)
-        share = min(1.0, self.state.step / max(1, self.schedule.steps - 1))
+        blended = sum(phase.steps for phase in self.phases if not phase.decided)
+        part = blended / max(1, self.schedule.steps)
+        share = min(1.0, max(self.state.step / max(1, blended - 1), self._spent / max(part, 1e-9)))
         return warm * math.exp(share * math.log(cold / warm))
 
     # Looks -----------------------------------------------------------------------------------------------------
@@ -506,13 +540,14 @@ class Ascent:
 
     def _stop(self) -> None:
         state, schedule = self.state, self.schedule
-        if state.step >= schedule.steps:
+        last = state.phase + 1 == len(self.phases)
+        if state.step >= schedule.steps or (last and state.phase_step >= self.phase.steps):
             state.stopped = "all steps taken"
         elif state.parted >= schedule.patience:
             state.stopped = "the held-out rating fell while the climbed rating rose"
         elif state.stalled >= schedule.patience:
             self._end_phase_or_stop("plateau")
-        if not state.stopped and schedule.budget is not None and time.monotonic() - self._started >= schedule.budget:
+        if not state.stopped and self._spent >= 1.0:
             state.stopped = "budget spent"
 
     def _end_phase_or_stop(self, reason: str) -> None:
@@ -525,14 +560,17 @@ class Ascent:
 
     def result(self) -> Climbed:
         """The best so far."""
-        relaxed = self.knobs.apply(self.state.best, self.song.start, Relaxation(self._temperature()))
-        relaxed = relaxed.map(lambda value: value.detach())
-        front = None
-        if self.state.front:
-            z = self.state.front["z"].to(self.state.best)
-            front = self.knobs.harden(self.knobs.apply(z, self.song.start, Relaxation(self._temperature())))
-            front = front.map(lambda value: value.detach())
-        return Climbed(self.knobs.harden(relaxed), self.knobs, self.state.stopped, self.state.history, relaxed, front)
+        state, front, relaxed = self.state, None, None
+        if state.front:
+            front = self._decided(state.front["z"].to(state.best))
+        if self.knobs.chooses and not self.kind.decides:
+            z = state.best if state.relaxed_temperature is None else state.relaxed
+            relaxation = Relaxation(state.relaxed_temperature or self._temperature())
+            relaxed = self.knobs.apply(z, self.song.start, relaxation).map(lambda value: value.detach())
+        return Climbed(self._decided(state.best), self.knobs, state.stopped, state.history, relaxed, front)
+
+    def _decided(self, z: Tensor) -> Patch:
+        return self.knobs.harden(self.knobs.apply(z, self.song.start)).map(lambda value: value.detach())
 
 
 def climb(

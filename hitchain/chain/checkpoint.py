@@ -15,7 +15,7 @@ from hitchain.errors import UserError
 from hitchain.files import replacing
 
 NAME = "checkpoint.safetensors"
-FORMAT = "hitchain climb 2"
+FORMAT = "hitchain climb 3"
 
 
 def save(folder: Path, state: State) -> None:

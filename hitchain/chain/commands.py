@@ -16,6 +16,7 @@ from hitchain.chain import checkpoint, run
 from hitchain.chain import config as configs
 from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State, split_settings
 from hitchain.chain.build import build
+from hitchain.chain.decision import choices_of, told_of_choices
 from hitchain.chain.objective.config import objective_of
 from hitchain.chain.outcome import Outcome, chosen, front_of, front_rows, judge_whole, terms_of, write_front
 from hitchain.chain.result import levels, moved, told, unmet, warnings
@@ -111,6 +112,7 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
         "heldout_after": after.heldout,
         **wishes,
         **({"front": front} if front else {}),
+        **choices_of(ascent, climbed, before, after),
         "knobs": moved(climbed.knobs, song.start, after.patch),
         "warnings": [*warnings(before, after, climbed), *unmet(wishes["constraints"], front)],
         **levels({"before": read_audio(folder / "before.wav")[0], "master": master[0]}, song.sample_rate),
@@ -120,7 +122,7 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
     say(f"rating   {before.rating:.3f} -> {after.rating:.3f}   ({climbed.stopped}, {ascent.state.step} steps)")
     if before.heldout is not None and after.heldout is not None:
         say(f"held out {before.heldout:.3f} -> {after.heldout:.3f}   (a rater that was not climbed)")
-    for line in told(result):
+    for line in (*told_of_choices(result), *told(result)):
         say(line)
     for warning in result["warnings"]:
         say(f"warning  {warning}")

@@ -29,11 +29,13 @@ class Phase:
         name: of what is climbed in it.
         columns: (size,), which of the freed knobs' columns may move.
         steps: how long it lasts.
+        decided: whether choices stand at their strongest option in it, rather than being blended.
     """
 
     name: str
     columns: Tensor
     steps: int
+    decided: bool = False
 
 
 def group_of(path: str) -> str:
@@ -51,13 +53,16 @@ def columns_of(knobs: Knobs, groups: Sequence[str]) -> Tensor:
     return columns
 
 
-def phases(knobs: Knobs, steps: int, unlock: Sequence[str] = (), sweeps: int = 0) -> list[Phase]:
+def phases(
+    knobs: Knobs, steps: int, unlock: Sequence[str] = (), sweeps: int = 0, decide_at: float = 1.0
+) -> list[Phase]:
     """The phases of a climb.
 
     Args:
         steps: of the whole climb, shared out evenly.
         unlock: groups in the order in which they are unlocked; each stays free from then on. Empty: all at once.
         sweeps: where over 0, only one group is free at a time, and they take turns so many times (coordinate ascent).
+        decide_at: share of the steps after which choices are decided, and all other knobs climb on in a last phase.
 
     Raises:
         UserError: `unlock` names an unknown group, or none of the freed knobs belongs to any.
@@ -65,6 +70,16 @@ def phases(knobs: Knobs, steps: int, unlock: Sequence[str] = (), sweeps: int = 0
     for name in unlock:
         if name not in GROUPS:
             raise UserError(f"optimizer.unlock: there is no stage '{name}'; {nearest(str(name), GROUPS)}")
+    undecided = round(decide_at * steps)
+    blended = _blended(knobs, undecided, unlock, sweeps)
+    rest = torch.stack([phase.columns for phase in blended]).any(dim=0) & ~knobs.choices()
+    if undecided == steps or not knobs.chooses or not bool(rest.any()):
+        return blended if undecided == steps else _blended(knobs, steps, unlock, sweeps)
+    return [*(phase for phase in blended if phase.steps), Phase("decided", rest, steps - undecided, decided=True)]
+
+
+def _blended(knobs: Knobs, steps: int, unlock: Sequence[str], sweeps: int) -> list[Phase]:
+    """The phases before choices are decided."""
     everything = torch.ones(knobs.size, dtype=torch.bool)
     if not unlock and sweeps == 0:
         return [Phase("all", everything, steps)]

@@ -1,4 +1,7 @@
-"""Evolve first, then climb: CMA-ES finds a good place, and Adam goes up from its best candidates."""
+"""Evolve first, then climb: CMA-ES finds a good place, and Adam goes up from its best candidates.
+
+Choices are decided in both parts: the evolution chooses, and the gradient turns the other knobs.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ class Hybrid(Optimizer):
     """CMA-ES for the first `evolve` of the steps; then Adam from the mean, the best, and the start's variations."""
 
     name = "hybrid"
+    decides = True
     Settings = HybridSettings
 
     settings: HybridSettings
@@ -54,7 +58,7 @@ class Hybrid(Optimizer):
         climbs = self.count >= self.evolution_steps
         if climbs and self.climber is None:
             self.climber = self._begin_climb()
-        self.differentiates, self.decides = climbs, not climbs
+        self.differentiates = climbs
 
     def _begin_climb(self) -> Adam:
         leaders = self.evolution.leaders() if self.evolution_steps else self.start.z
