@@ -10,11 +10,14 @@ from hitchain.chain.optimizers.evolution import Evolution
 from hitchain.chain.optimizers.hybrid import Hybrid
 from hitchain.chain.optimizers.lbfgs import LBFGS
 from hitchain.chain.optimizers.optimizer import Optimizer, Start
+from hitchain.chain.optimizers.ppo import PPO
 from hitchain.chain.optimizers.random_search import RandomSearch
 from hitchain.chain.optimizers.settings import read_settings
 from hitchain.errors import UserError, nearest
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.name: kind for kind in (Adam, LBFGS, Evolution, RandomSearch, Hybrid)}
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.name: kind for kind in (Adam, LBFGS, Evolution, RandomSearch, Hybrid, PPO)
+}
 
 __all__ = ["OPTIMIZERS", "Optimizer", "Start", "find", "settings_of"]
 
