@@ -16,7 +16,8 @@ from hitchain.chain.optimizers import settings_of
 from hitchain.rater.dream import REGULARISERS, DreamSettings, dream
 from hitchain.rater.dream.dream import Judge, noise
 
-HALVINGS = 7
+HALVINGS = 5
+"""Of the way between two places when an exact gain is looked for."""
 
 
 @dataclass

@@ -46,10 +46,11 @@ def claim(config: Mapping[str, Any], command: str = "hitchain experiment claim",
     starts = draw_starts(config)
     songs = len({start.song for start in starts})
     say(f"{len(starts)} starts of {songs} songs, {len(targets)} sets of raters; {folder}")
+    ordered = sorted(targets, key=len, reverse=True)  # whoever stops early has the larger ensembles whole
     jobs = [
         (start, target, number < int(config["sounds"]))
+        for target in ordered
         for number, start in enumerate(_spread(starts))
-        for target in targets
     ]
     missing = [job for job in jobs if not _unit_path(folder, job[0].name, job[1]).is_file()]
     with Progress(len(jobs), "experiment", initial=len(jobs) - len(missing), unit="start") as progress:
@@ -83,9 +84,9 @@ def _spread(starts: Sequence[Any]) -> list[Any]:
 
 
 def _begin(folder: Path, config: Mapping[str, Any]) -> None:
-    """Keep the config; refuse a folder that holds another experiment."""
+    """Keep the config; refuse a folder that holds another experiment. Other raters may be climbed from its starts."""
     kept = folder / "config.yaml"
-    own = {key: value for key, value in config.items() if key not in ("workers", "out")}
+    own = {key: value for key, value in config.items() if key not in ("workers", "out", "targets")}
     if kept.is_file():
         there = configs.read(kept)
         differing = sorted(key for key in own if there.get(key) != own[key])
@@ -94,7 +95,7 @@ def _begin(folder: Path, config: Mapping[str, Any]) -> None:
                 f"out={folder} holds an experiment with another {differing[0]} ({there.get(differing[0])!r}); "
                 "choose another out=FOLDER, or repeat its settings to go on with it."
             )
-    write_text(kept, configs.dump({**own, "out": str(folder)}))
+    write_text(kept, configs.dump({**config, "out": str(folder)}))
 
 
 def _unit_path(folder: Path, start: str, climbed: Sequence[str]) -> Path:
