@@ -112,6 +112,7 @@ def _front(section: Any, batch: int) -> Front | None:
     for key in section:
         if key not in ("term", "from", "to", "options"):
             raise UserError(f"unknown key '{where}.{key}'; {nearest(str(key), ['term', 'from', 'to', 'options'])}")
+    kind = find(str(section["term"]))
     first, last = (_number(section.get(key), f"{where}.{key}", -math.inf) for key in ("from", "to"))
     if first == last:
         raise UserError(f"{where}: from and to are both {first:g}; a front lies between two levels.")
@@ -119,7 +120,6 @@ def _front(section: Any, batch: int) -> Front | None:
         raise UserError(
             f"{where} needs a candidate for each level: optimizer.batch={batch} should be {FEWEST} or more."
         )
-    kind = find(str(section["term"]))
     options = section.get("options") or {}
     for key in options:
         if key not in _options(kind):

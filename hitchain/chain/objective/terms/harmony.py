@@ -58,6 +58,8 @@ def partials(audio: Tensor, sample_rate: int) -> tuple[Tensor, Tensor]:
     """Frequencies [Hz] and amplitudes of each frame's partials, (batch, frames, PARTIALS); amplitude 0 for none."""
     n_fft = _size(sample_rate) * 2  # twice the frame, for a parabola nearer the peak
     power = _power(audio, sample_rate, _low_lobes(n_fft // 2), n_fft)
+    if power.shape[1] > 2:
+        power = power[:, 1:-1]  # at the ends audio is mirrored, and a tone with a kink has peaks beside it
     first = max(1, int(LOWEST * n_fft / sample_rate))
     last = min(power.shape[-1] - 2, int(HIGHEST * n_fft / sample_rate))
     level = torch.log(power + 1e-14)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -43,8 +43,8 @@ class Fitted:
 
 @term("prior")
 class Prior(Term):
-    """Minus the mean squared Mahalanobis distance of the knobs from usual settings: 0 at their means, -1 where every knob
-    stands a standard deviation away.
+    """Minus the mean squared Mahalanobis distance of the knobs from usual settings: 0 at their means, -1 where
+    every knob stands a standard deviation away.
 
     For each block a Gaussian over its knob positions u, fitted to n settings: the block's presets, the song's own
     starting patch, and every entry of that block in known good patches. With d the default's position, k = 4 and
@@ -89,9 +89,13 @@ class Prior(Term):
                     yield _each_note(knob, observed)
 
     def _observed(self, block: Block) -> list[Settings]:
-        """The settings known of a block: of a preset only what it names."""
-        found = [from_data(block, values, f"preset {name}") for name, values in block.presets.items()]
-        return found + [from_data(block, values, where) for name, values, where in self.known if name == block.name]
+        """The settings known of a block. What it has no knob for is left out: its options may give it fewer."""
+        known: list[tuple[Mapping[str, object], str]] = [
+            (values, f"preset {name}") for name, values in block.presets.items()
+        ]
+        known += [(values, where) for name, values, where in self.known if name == block.name]
+        own = {parameter.name for parameter in block.parameters}
+        return [from_data(block, {k: v for k, v in values.items() if k in own}, where) for values, where in known]
 
 
 def _entries(path: str) -> Iterator[tuple[str, dict[str, object], str]]:

@@ -67,7 +67,8 @@ def autocorrelation(values: Tensor, first: int, last: int) -> Tensor:
     energy = torch.nn.functional.pad(centred.square().cumsum(dim=-1), (1, 0))
     lags = torch.arange(first, last + 1, device=values.device)
     head, tail = energy[:, frames - lags], energy[:, -1:] - energy[:, lags]
-    return products / (head * tail + FAINTEST**2).sqrt()
+    correlation: Tensor = products / (head * tail + FAINTEST**2).sqrt()
+    return correlation
 
 
 @lru_cache(maxsize=1)
