@@ -19,6 +19,8 @@ usage: hitchain COMMAND [key=value ...]
 
   optimize    climb a rating through the knobs of a song; renders the best
   render      every stem of a song, its mix and its master
+  audit       is the gain of a climb real? judges never climbed say:  hitchain audit RUN_FOLDER
+  compare     runs beside each other:  hitchain compare RUN_FOLDER RUN_FOLDER
   rate        rate sound files:  hitchain rate song.wav other.mp3
   evaluate    hold raters against recordings with plays and likes:  hitchain evaluate rater=FOLDER prepared=FOLDER
   explain     what in a recording raises or lowers its rating:  hitchain explain input=song.wav
@@ -73,6 +75,13 @@ COMMANDS = {
     "dream": Command("hitchain.rater.dream.command:dream"),
     "train-instrument": Command("hitchain.chain.instruments:train_instrument"),
     "resynth": Command("hitchain.chain.instruments:resynth"),
+    "audit": Command(
+        "hitchain.chain.audit:audit_words",
+        "hitchain audit RUN_FOLDER ... [sections=8] [judges=NAME,NAME] [device=cpu]",
+    ),
+    "compare": Command(
+        "hitchain.chain.compare:compare_words", "hitchain compare RUN_FOLDER RUN_FOLDER ... [out=FILE.html]"
+    ),
     "rate": Command(
         "hitchain.rater.commands:rate_words",
         "hitchain rate FILE ... [rater=NAME_OR_FOLDER] [heldout=false] [window_seconds=10] [device=cpu]",

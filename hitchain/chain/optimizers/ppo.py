@@ -35,14 +35,14 @@ class PPOSettings:
 class PPO(Optimizer):
     """Proximal policy optimisation (Schulman et al., 2017) of a policy without states: a setting is its one action.
 
-    The policy is normal with a mean and a deviation for every knob. Of a population drawn from it, the advantages are the
-    values less their mean, over their deviation; then a few steps of Adam climb
+    The policy is normal with a mean and a deviation for every knob. Of a population drawn from it, the advantages are
+    the values less their mean, over their deviation; then a few steps of Adam climb
 
         mean(min(r * advantage, clip(r, 1 - clip, 1 + clip) * advantage)) + entropy * mean(log deviation),
 
-    r being how much likelier a setting has become. Values are compared within one population only, so every population may
-    be heard on windows of its own. Choices are decided by the largest of their columns. `hitchain produce` trains the kind
-    of policy that has states.
+    r being how much likelier a setting has become. Values are compared within one population only, so every population
+    may be heard on windows of its own. Choices are decided by the largest of their columns. `hitchain produce` trains
+    the kind of policy that has states.
     """
 
     name = "ppo"
@@ -113,6 +113,6 @@ class PPO(Optimizer):
 
 
 def _log_density(policy: Tensor, z: Tensor) -> Tensor:
-    """Of a normal policy (2, columns), means and logarithms of deviations, at z (candidates, columns): (candidates,)."""
+    """Of a policy (2, columns), means over logarithms of deviations, at z (candidates, columns): (candidates,)."""
     away = (z - policy[0]) / policy[1].exp()
     return -(0.5 * away.square() + policy[1] + 0.5 * math.log(2.0 * math.pi)).sum(-1)
