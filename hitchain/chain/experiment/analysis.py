@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hitchain.chain.experiment.judges import frechet_distance
+from hitchain.chain.experiment.judges import Density, RealMusic, frechet_distance
 
 DRAWS = 2000
 Unit = Mapping[str, Any]
@@ -81,6 +81,15 @@ def gains(units: Sequence[Unit], arm: str, point: str, judge: str, where: str = 
                 )
             )
     return rows
+
+
+def judge_by_real_music(units: Sequence[Unit], real: RealMusic) -> None:
+    """Add the judge "real music" to every point, by the features that were kept of it."""
+    density = Density(real)
+    for unit in units:
+        for arm in unit["arms"].values():
+            for point in arm["points"].values():
+                point["judges"]["real music"] = density(np.array(point["features"]))
 
 
 def _said(point: Mapping[str, Any], judge: str, where: str) -> float:

@@ -128,14 +128,13 @@ _SHARED: dict[str, Any] = {}
 
 
 def _prepare(config: dict[str, Any]) -> None:
-    """What a worker does once: one thread, the judges, the features of real music."""
+    """What a worker does once: one thread, and the judges."""
     import torch
 
-    from hitchain.chain.experiment.judges import Panel, real_music
+    from hitchain.chain.experiment.judges import Panel
 
     torch.set_num_threads(1)
-    real = real_music(config["recordings"], int(config["sample_rate"]))
-    _SHARED.update(config=config, panel=Panel({str(k): str(v) for k, v in config["judges"].items()}, real))
+    _SHARED.update(config=config, panel=Panel({str(judge): str(name) for judge, name in config["judges"].items()}))
 
 
 def _work(start: Any, target: Sequence[str], keep: bool, folder: str) -> None:
@@ -154,13 +153,15 @@ def _conclude(
     units: Sequence[Mapping[str, Any]],
     targets: Sequence[Sequence[str]],
 ) -> dict[str, Any]:
-    from hitchain.chain.experiment.analysis import analyse, distances, measured, of_target
+    from hitchain.chain.experiment.analysis import analyse, distances, judge_by_real_music, measured, of_target
     from hitchain.chain.experiment.judges import real_music
     from hitchain.chain.experiment.page import html, markdown
 
     arms, goals = list(config["arms"]), [float(goal) for goal in config["goals"]]
-    panel = list(units[0]["arms"][arms[0]]["points"]["start"]["judges"])
     real = real_music(config["recordings"], int(config["sample_rate"]))
+    if real is not None:
+        judge_by_real_music(units, real)
+    panel = list(units[0]["arms"][arms[0]]["points"]["start"]["judges"])
     songs = {unit["start"]["song"]: unit["start"]["kind"] for unit in units}
     names = {unit["start"]["name"]: unit["start"]["kind"] for unit in units}
     result: dict[str, Any] = {

@@ -16,7 +16,7 @@ from hitchain import rater
 from hitchain.chain.experiment.plan import SOUNDS
 from hitchain.errors import UserError
 from hitchain.files import read_audio
-from hitchain.rater.features import NAMES, features
+from hitchain.rater.features import features
 from hitchain.rater.mfcc import FeatureRater
 from hitchain.rater.rater import Rater
 
@@ -33,24 +33,15 @@ class Panel:
 
     Args:
         names: judge -> rater's name.
-        real: pieces of real music; adds the judge "real music" (see `Density`). None to go without.
     """
 
-    def __init__(self, names: Mapping[str, str], real: RealMusic | None) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
         self.raters = {judge: rater.load(name) for judge, name in names.items()}
-        self.density = None if real is None else Density(real)
-
-    @property
-    def names(self) -> list[str]:
-        return [*self.raters, *(["real music"] if self.density is not None else [])]
 
     @torch.no_grad()
     def __call__(self, audio: Tensor, sample_rate: int, vector: NDArray[np.float64]) -> dict[str, float]:
         """Every judge's rating of (1, 2, samples), whose features are `vector`."""
-        said = {judge: self._asked(one, audio, sample_rate, vector) for judge, one in self.raters.items()}
-        if self.density is not None:
-            said["real music"] = self.density(vector)
-        return said
+        return {judge: self._asked(one, audio, sample_rate, vector) for judge, one in self.raters.items()}
 
     @staticmethod
     def _asked(one: Rater, audio: Tensor, sample_rate: int, vector: NDArray[np.float64]) -> float:
@@ -89,24 +80,42 @@ class Density:
         return float((self.whole(vector[None])[0] - self.usual) / self.deviation)
 
 
+class _Scaling:
+    """Features in deviations of real music's: without those that never differ there, outliers at `FURTHEST`."""
+
+    FURTHEST = 8.0
+
+    def __init__(self, vectors: NDArray[np.float64]) -> None:
+        self.centre, self.spread = vectors.mean(axis=0), vectors.std(axis=0)
+        self.used = self.spread > 1e-3 * (np.abs(self.centre) + 1e-3)
+
+    def __call__(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        scaled = (vectors - self.centre)[:, self.used] / self.spread[self.used]
+        return np.asarray(np.clip(scaled, -self.FURTHEST, self.FURTHEST))
+
+
 class _Gaussian:
     """Minus the distance from the middle of some pieces, counted in deviations along their principal axes."""
 
     def __init__(self, vectors: NDArray[np.float64], components: int) -> None:
-        self.centre, self.spread = vectors.mean(axis=0), vectors.std(axis=0) + 1e-9
-        scaled = (vectors - self.centre) / self.spread
-        _, values, axes = np.linalg.svd(scaled, full_matrices=False)
+        self.scaling = _Scaling(vectors)
+        scaled = self.scaling(vectors)
+        self.middle = scaled.mean(axis=0)
+        _, values, axes = np.linalg.svd(scaled - self.middle, full_matrices=False)
         used = max(1, min(components, len(vectors) // 4))
         self.axes = axes[:used]
         self.variance = values[:used] ** 2 / len(vectors)
-        rest = scaled - scaled @ self.axes.T @ self.axes
-        self.off = float(np.mean(np.sum(rest**2, axis=1))) + 1e-9
+        self.off = float(np.mean(self._rest(scaled))) + 1e-9
+
+    def _rest(self, scaled: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the axes leave of every piece, squared."""
+        away = scaled - self.middle
+        return np.asarray(np.sum((away - away @ self.axes.T @ self.axes) ** 2, axis=1))
 
     def __call__(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        scaled = (vectors - self.centre) / self.spread
-        along = scaled @ self.axes.T
-        off = np.sum((scaled - along @ self.axes) ** 2, axis=1) / self.off
-        return np.asarray(-np.sqrt(np.sum(along**2 / self.variance, axis=1) + off))
+        scaled = self.scaling(vectors)
+        along = (scaled - self.middle) @ self.axes.T
+        return np.asarray(-np.sqrt(np.sum(along**2 / self.variance, axis=1) + self._rest(scaled) / self.off))
 
 
 def real_music(folder: str | Path | None, sample_rate: int) -> RealMusic | None:
@@ -138,19 +147,19 @@ def _of(path: Path, sample_rate: int) -> list[NDArray[np.float64]]:
 
 
 def frechet_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Between two sets of features, each dimension in the second's standard deviations (Kilgour et al., 2019).
+    """Between two sets of features, in deviations of the second, per feature (after Kilgour et al., 2019).
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), covariances shrunk, since there are fewer pieces than would be wanted.
     """
     import scipy.linalg
     from sklearn.covariance import LedoitWolf
 
-    centre, spread = second.mean(axis=0), second.std(axis=0) + 1e-9
-    one, other = (first - centre) / spread, (second - centre) / spread
+    scaling = _Scaling(second)
+    one, other = scaling(first), scaling(second)
     c1, c2 = (np.asarray(LedoitWolf().fit(part).covariance_) for part in (one, other))
     root = scipy.linalg.sqrtm(c1 @ c2)
     distance = np.sum((one.mean(axis=0) - other.mean(axis=0)) ** 2) + np.trace(c1 + c2 - 2.0 * np.real(root))
-    return float(max(distance, 0.0) / len(NAMES))
+    return float(max(distance, 0.0) / one.shape[1])
 
 
 def check_panel(climbed: Sequence[str], judges: Mapping[str, Any]) -> None:
