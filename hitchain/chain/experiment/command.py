@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
@@ -127,12 +129,20 @@ def _run(jobs: Sequence[Any], config: Mapping[str, Any], folder: Path, told: Cal
 _SHARED: dict[str, Any] = {}
 
 
+def _leave_with(parent: int) -> None:
+    """End this process where the one that started it is gone: killed, it can no longer tell us to."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def _prepare(config: dict[str, Any]) -> None:
     """What a worker does once: one thread, and the judges."""
     import torch
 
     from hitchain.chain.experiment.judges import Panel
 
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     torch.set_num_threads(1)
     _SHARED.update(config=config, panel=Panel({str(judge): str(name) for judge, name in config["judges"].items()}))
 
