@@ -87,12 +87,17 @@ def _train(folder: Path, config: Mapping[str, Any], say: Say, begin: bool) -> di
 
 def _advance(folder: Path, training: Training) -> None:
     """Train until the end, writing history and a checkpoint after every rollout."""
+    from hitchain.chain.objective import RaterFailed
     from hitchain.chain.reinforce import checkpoint
 
     write_text(folder / "history.jsonl", "".join(json.dumps(row) + "\n" for row in training.history))
     with Progress(training.settings.rollouts, "produce", initial=training.rollout, unit="rollout") as progress:
         while not training.finished:
-            row = training.advance()
+            try:
+                row = training.advance()
+            except RaterFailed as error:
+                kept = f"The rollouts before are kept: resume={folder} goes on from them."
+                raise UserError(f"{error} (rollout {training.rollout + 1}). {kept}") from error
             with (folder / "history.jsonl").open("a", encoding="utf-8") as history:
                 history.write(json.dumps(row) + "\n")
             checkpoint.save(folder, training)

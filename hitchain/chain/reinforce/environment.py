@@ -10,12 +10,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hitchain.chain.objective import Judge
 from hitchain.chain.optimizers.settings import read_settings
 from hitchain.chain.reinforce.episode import LIMIT, Actions, Array, Episode, Task, observation_size
 from hitchain.chain.reinforce.machine import Machine
 from hitchain.chain.reinforce.play import hear_all
 from hitchain.chain.reinforce.settings import ProductionSettings
-from hitchain.rater.rater import Rater
 
 
 class ProductionEnv(gymnasium.Env[Array, np.int64]):
@@ -42,7 +42,7 @@ class ProductionEnv(gymnasium.Env[Array, np.int64]):
 
     metadata = {"render_modes": []}  # noqa: RUF012 - as Gymnasium has it
 
-    def __init__(self, machine: Machine | None = None, rater: Rater | None = None, **settings: Any) -> None:
+    def __init__(self, machine: Machine | None = None, rater: Judge | None = None, **settings: Any) -> None:
         own = machine.settings if machine else read_settings(ProductionSettings, settings, "environment")
         self.machine = machine or Machine(own, rater=rater)
         self.settings = own

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hitchain.chain.objective.judge import Judge, ask
 from hitchain.chain.reinforce.diversity import diversity
 from hitchain.chain.reinforce.episode import Actions, Array
 from hitchain.chain.reinforce.machine import Machine
 from hitchain.chain.reinforce.play import Choose, Played, play, random_play
 from hitchain.chain.reinforce.vector import UNSEEN
-from hitchain.rater.rater import Rater
 
 DRAWS = 10_000
 LEVEL = 0.95
@@ -36,7 +36,7 @@ def seeds(count: int, first: int = 0) -> list[int]:
 
 
 def compare(
-    machine: Machine, agent: Choose, count: int, judges: Mapping[str, Rater], first: int = 0
+    machine: Machine, agent: Choose, count: int, judges: Mapping[str, Judge], first: int = 0
 ) -> dict[str, Player]:
     """Let the agent, random legal play, and random notes with the knobs left alone, all play the same tasks.
 
@@ -53,7 +53,7 @@ def compare(
         audio = torch.stack([item.audio for item in played])
         for judge, rater in judges.items():
             with torch.no_grad():
-                worth[judge] = rater(audio, machine.song.sample_rate).cpu().double().numpy()
+                worth[judge] = ask(rater, audio, machine.song.sample_rate).cpu().double().numpy()
         found[name] = Player(played, worth)
     return found
 

@@ -12,12 +12,14 @@ from torch import Tensor
 from hitchain.blocks.notes.notes import Notes
 from hitchain.chain.chain import Song
 from hitchain.chain.knobs import Knobs
+from hitchain.chain.objective import Judge, RaterFailed
+from hitchain.chain.objective.judge import ask
 from hitchain.chain.reinforce.episode import BANDS, Array, Episode
 from hitchain.chain.reinforce.realness import Realness
 from hitchain.chain.reinforce.settings import BEATS, ProductionSettings
 from hitchain.errors import UserError
 from hitchain.rater.frontend import FrontEnd, FrontEndSettings
-from hitchain.rater.rater import Rater, load
+from hitchain.rater.rater import load
 
 ACCENT, WEAK = 0.9, 0.7
 """Velocity on a beat and between."""
@@ -51,25 +53,35 @@ class Machine:
         UserError: the song cannot be built, a knob is unknown or no plain number, or the rater is unknown.
     """
 
-    def __init__(self, settings: ProductionSettings, device: str = "cpu", rater: Rater | None = None) -> None:
+    def __init__(self, settings: ProductionSettings, device: str = "cpu", rater: Judge | None = None) -> None:
         self.settings = settings
         own = [f"sample_rate={settings.sample_rate}", f"song.length={settings.length}", f"device={device}"]
         self.song = Song.load("solo", [*settings.chain, *own], seed=settings.seed)
         self.knobs = _in_order(self.song, settings.knobs)
-        self.rater = load(settings.rater).to(device) if rater is None else rater
+        self.rater: Judge = load(settings.rater).to(device) if rater is None else rater
         self.realness = Realness(settings, device) if settings.realness > 0 else None
         self.front_end = FrontEnd(_BANDS).to(device)
 
     @torch.no_grad()
     def hear(self, episodes: Sequence[Episode]) -> Heard:
-        """Render episodes as they stand, and rate them."""
+        """Render episodes as they stand, and rate them.
+
+        Raises:
+            RaterFailed: the rater raised, or did not give a finite number for each.
+        """
         audio = self.render(episodes)
         levels = self.front_end(audio, self.song.sample_rate).mean(dim=-1)
         third = BANDS // 3
         side = levels[:, 1].unflatten(-1, (third, -1)).mean(dim=-1)
         middle = levels[:, 0].unflatten(-1, (2 * third, -1)).mean(dim=-1)
         bands = (2.0 * torch.cat([middle, side], dim=-1) - 1.0).float().cpu().numpy()
-        return Heard(audio, self.rater(audio, self.song.sample_rate).cpu(), bands)
+        return Heard(audio, self._rate(audio), bands)
+
+    def _rate(self, audio: Tensor) -> Tensor:
+        rating = ask(self.rater, audio, self.song.sample_rate).cpu()
+        if not bool(torch.isfinite(rating).all()):
+            raise RaterFailed("the rater gave NaN or infinity")
+        return rating
 
     @torch.no_grad()
     def render(self, episodes: Sequence[Episode]) -> Tensor:
