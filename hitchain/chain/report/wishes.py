@@ -1,4 +1,4 @@
-"""What was wished for beside the rating: each term's measure before, after and along the climb, and a front."""
+"""What was wished for beside the rating: each term's measure before, after and along the climb; a front; choices."""
 
 from __future__ import annotations
 
@@ -63,6 +63,20 @@ def front(result: Mapping[str, Any]) -> str:
         "<span>small: held-out rater</span></figcaption></figure>",
         table(("Level", "Measured", "Rating", "Held out", "", "Patch"), cells),
     )
+
+
+def choices(result: Mapping[str, Any]) -> str:
+    """The section on what was chosen, and what the decision kept; empty where nothing was to be chosen."""
+    given = result.get("choices")
+    if not isinstance(given, dict) or not isinstance(given.get("options"), dict):
+        return ""
+    blended, decided, kept = (number(given.get(key)) for key in ("relaxed_rating", "decided_rating", "kept"))
+    told = ""
+    if blended is not None and decided is not None:
+        share = "" if kept is None else f" {100 * kept:.0f} % of the blend's gain over the start is kept."
+        told = note(f"Rating {blended:.3f} while options were blended, {decided:.3f} once decided.{share}")
+    cells = [(str(name), str(option)) for name, option in given["options"].items()]
+    return section("choices", "Choices", table(("Knob", "Decided on"), cells), told)
 
 
 def _rows(given: Any) -> dict[str, Mapping[str, Any]]:

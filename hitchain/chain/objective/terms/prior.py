@@ -76,13 +76,14 @@ class Prior(Term):
         if self._fitted is None or self._fitted[0] is not heard.knobs:
             self._fitted = (heard.knobs, list(self._fit(heard.knobs)))
         parts = [part.squared_distance(heard.positions) for part in self._fitted[1]]
-        return -torch.stack(parts).sum(dim=0) / max(1, heard.knobs.size)
+        none = heard.positions.new_zeros(len(heard.positions))
+        return -torch.stack([none, *parts]).sum(dim=0) / max(1, heard.knobs.size)
 
     def _fit(self, knobs: Knobs) -> Iterator[Fitted]:
         blocks = knobs.song.blocks()
         for path, group in groupby(knobs.knobs, key=lambda knob: knob.path):
             observed = [*self._observed(blocks[path]), {k: v[0] for k, v in knobs.song.start.settings[path].items()}]
-            own = list(group)
+            own = [knob for knob in group if not _chosen_per_note(knob)]  # nothing is known of other songs' notes
             yield from _together([knob for knob in own if not _per_note(knob)], observed)
             for knob in own:
                 if _per_note(knob):
@@ -107,6 +108,10 @@ def _entries(path: str) -> Iterator[tuple[str, dict[str, object], str]]:
         if not isinstance(entry, dict) or not isinstance(entry.get("settings"), dict):
             raise UserError(f"patch {path}: '{where}' needs a 'block' and its 'settings'.")
         yield str(entry.get("block")), entry["settings"], f"patch {path}: {where}"
+
+
+def _chosen_per_note(knob: Knob) -> bool:
+    return isinstance(knob.parameter, Choice) and knob.parameter.per_note
 
 
 def _per_note(knob: Knob) -> bool:
