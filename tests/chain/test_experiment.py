@@ -123,8 +123,9 @@ def test_analysis_finds_the_planted_transfer(monkeypatch: pytest.MonkeyPatch) ->
         {
             "command": "x", "starts": 30, "songs": 6, "kinds": {"mixes": 30}, "seconds": 8.0, "section": 4.0,
             "sample_rate": RATE, "judges": {"heldout network": "appeal/heldout"}, "panel": ["heldout network"],
-            "targets": [{"climbed": ["appeal/0"], **found, "measures": analysis.measured(units, list(planted)),
-                         "distances": {}}],
+            "song_names": {"mixes": ["song 0"]},
+            "targets": [{"climbed": ["appeal/0"], "starts": 30, **found, "distances": {},
+                         "measures": analysis.measured(units, list(planted))}],
         }
     )  # fmt: skip
     assert "| f. chain, held down |" in told

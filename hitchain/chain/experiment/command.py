@@ -31,7 +31,8 @@ def experiment(words: Sequence[str]) -> None:
     config = configs.compose("claim", list(words[1:]))
     if not config.get("out"):
         config["out"] = "runs/claim"
-    claim(config, " ".join(["hitchain experiment claim", *words[1:]]))
+    told = [word for word in words[1:] if not word.startswith("conclude=")]
+    claim(config, " ".join(["hitchain experiment claim", *told]))
 
 
 def claim(config: Mapping[str, Any], command: str = "hitchain experiment claim", say: Say = print) -> dict[str, Any]:
@@ -55,9 +56,13 @@ def claim(config: Mapping[str, Any], command: str = "hitchain experiment claim",
         for number, start in enumerate(_spread(starts))
     ]
     missing = [job for job in jobs if not _unit_path(folder, job[0].name, job[1]).is_file()]
-    with Progress(len(jobs), "experiment", initial=len(jobs) - len(missing), unit="start") as progress:
-        _run(missing, config, folder, lambda done: progress.update(len(jobs) - len(missing) + done))
-    units = [read_json(_unit_path(folder, start.name, target), "result of a start") for start, target, _ in jobs]
+    if not config["conclude"]:
+        with Progress(len(jobs), "experiment", initial=len(jobs) - len(missing), unit="start") as progress:
+            _run(missing, config, folder, lambda done: progress.update(len(jobs) - len(missing) + done))
+    paths = [_unit_path(folder, start.name, target) for start, target, _ in jobs]
+    units = [read_json(path, "result of a start") for path in paths if path.is_file()]
+    if not units:
+        raise UserError(f"out={folder} holds no finished start yet: there is nothing to conclude from.")
     result = _conclude(folder, config, command, units, targets)
     say(f"claim    {folder / 'claim.json'}")
     say(f"tables   {folder / 'claim.md'}")
@@ -88,7 +93,7 @@ def _spread(starts: Sequence[Any]) -> list[Any]:
 def _begin(folder: Path, config: Mapping[str, Any]) -> None:
     """Keep the config; refuse a folder that holds another experiment. Other raters may be climbed from its starts."""
     kept = folder / "config.yaml"
-    own = {key: value for key, value in config.items() if key not in ("workers", "out", "targets")}
+    own = {key: value for key, value in config.items() if key not in ("workers", "out", "targets", "conclude")}
     if kept.is_file():
         there = configs.read(kept)
         differing = sorted(key for key in own if there.get(key) != own[key])
@@ -179,6 +184,9 @@ def _conclude(
         "starts": len(names),
         "songs": len(songs),
         "kinds": {kind: list(names.values()).count(kind) for kind in sorted(set(names.values()))},
+        "song_names": {
+            kind: sorted(song for song, own in songs.items() if own == kind) for kind in sorted(set(songs.values()))
+        },
         "seconds": float(config["seconds"]),
         "section": float(config["section"]),
         "sample_rate": int(config["sample_rate"]),
@@ -190,10 +198,11 @@ def _conclude(
         "panel": panel,
         "targets": [],
     }
-    for target in targets:
+    for target in (target for target in targets if of_target(units, target)):
         own = of_target(units, target)
         result["targets"].append(
-            {"climbed": list(target), **analyse(own, arms, goals, panel), "measures": measured(own, arms),
+            {"climbed": list(target), "starts": len(own), **analyse(own, arms, goals, panel),
+             "measures": measured(own, arms),
              "distances": distances(own, arms, None if real is None else real.vectors)}
         )  # fmt: skip
     largest = max(result["targets"], key=lambda entry: len(entry["climbed"]))

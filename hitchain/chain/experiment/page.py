@@ -40,6 +40,7 @@ def markdown(claim: Claim) -> str:
         f"songs ({kinds}), {claim['seconds']:g} s of processor time an arm, sections of {claim['section']:g} s at "
         f"{claim['sample_rate']} Hz. Starts, sections and starting knobs were drawn before any judge was asked. "
         "Intervals are 95 % bootstraps over songs and starts.\n",
+        "Songs: " + "; ".join(f"{kind}: {', '.join(names)}" for kind, names in claim["song_names"].items()) + ".\n",
     ]
     for target in claim["targets"]:
         parts += _target_in_markdown(target, claim)
@@ -51,7 +52,8 @@ def _target_in_markdown(target: Mapping[str, Any], claim: Claim) -> list[str]:
     judges = claim["judges"]
     lines = [
         f"## Climbing {names}\n",
-        f"Judges never climbed: {', '.join(f'{judge} ({what})' for judge, what in judges.items())}. "
+        f"{target['starts']} starts. Judges never climbed: "
+        f"{', '.join(f'{judge} ({what})' for judge, what in judges.items())}. "
         "Their mean is of those trained as raters.\n",
         "### From the very same start audio, at equal climbed gain\n",
         "| climbed gain | judges by the chain | judges by the waveform | difference | times | starts |",
