@@ -45,7 +45,8 @@ Settings are Hydra overrides:
   hitchain optimize instrument@lead=subtractive effects@bass=none      ... of one track of the demo band
   hitchain render lead.amp.drive=30 notes.file=tune.mid                 set knobs and files
   hitchain optimize 'learn=[mastering.*,lead.amp.*]' optimizer.steps=100 optimizer.budget=10m
-  hitchain optimize --multirun seed=1,2,3                              several runs
+  hitchain optimize --multirun seed=1,2,3                              several runs, and a page that compares them
+  hitchain optimize --multirun seed=1,2,3 hydra/launcher=ray           ... spread over a Ray cluster (RAY_ADDRESS)
 
 Keys of every command: seed, out (the run folder), sample_rate, device, song.
 `hitchain COMMAND --help` shows the config of a command; `hitchain --version` the version.
@@ -62,6 +63,8 @@ class Command(NamedTuple):
     run: str
     usage: str | None = None
 
+
+ON_RAY = "hydra/launcher=ray"
 
 COMMANDS = {
     "optimize": Command("hitchain.chain.commands:optimize"),
@@ -173,10 +176,11 @@ def _composed(command: str, words: list[str]) -> int:
         return 0
     if {"-m", "--multirun"} & set(words):
         return _multirun(command, [word for word in words if word not in ("-m", "--multirun")])
-    return _run(command, configs.compose(command, words))
+    return run_command(command, configs.compose(command, words))
 
 
-def _run(command: str, config: dict[str, object]) -> int:
+def run_command(command: str, config: dict[str, object]) -> int:
+    """Run a command with its composed config, in a run folder of its own where it names none."""
     if not config.get("out"):
         from hitchain.chain.run import default_folder
 
@@ -186,7 +190,10 @@ def _run(command: str, config: dict[str, object]) -> int:
 
 
 def _multirun(command: str, words: list[str]) -> int:
-    """Hydra's own multirun: sweeps, sweepers and launchers; each job in a numbered folder of `out`."""
+    """Hydra's own multirun: sweeps, sweepers and launchers; each job in a numbered folder of `out`.
+
+    `hydra/launcher=ray` spreads the jobs over a cluster (hitchain.on_ray). Climbs end in a page that compares them.
+    """
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
@@ -195,7 +202,10 @@ def _multirun(command: str, words: list[str]) -> int:
     from hitchain.chain import config as configs
     from hitchain.chain.run import default_folder
 
-    prepared = configs.prepare(command, words)
+    on_ray = ON_RAY in words
+    jobs: list[dict[str, object]] = []
+    folders: list[Path] = []
+    prepared = configs.prepare(command, [word for word in words if word != ON_RAY])
     if not any(word.partition("=")[0] == "++out" for word in prepared):
         prepared.append(f"++out={default_folder(command)}")
 
@@ -203,8 +213,13 @@ def _multirun(command: str, words: list[str]) -> int:
     def job(composed: Any) -> None:
         settings = HydraConfig.get()
         config = configs.compose(command, [item.lstrip("+") for item in settings.overrides.task])
-        config["out"] = str(Path(OmegaConf.select(composed, "out")) / str(settings.job.num))
-        _run(command, config)
+        folder = Path(OmegaConf.select(composed, "out")).absolute() / str(settings.job.num)
+        config["out"] = str(folder)
+        folders.append(folder)
+        if on_ray:
+            jobs.append(config)  # all are known before the first is sent
+        else:
+            run_command(command, config)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us, who tell them without a traceback
     before = sys.argv
@@ -215,6 +230,14 @@ def _multirun(command: str, words: list[str]) -> int:
         raise UserError(f"config: {str(error).strip()}") from error
     finally:
         sys.argv = before
+    if on_ray:
+        from hitchain.on_ray import run_jobs
+
+        run_jobs(command, jobs)
+    if command == "optimize" and len(folders) > 1:
+        from hitchain.chain.compare import compare
+
+        compare(folders, folders[0].parent / "compare.html")
     return 0
 
 

@@ -23,12 +23,12 @@ from hitchain.chain import config as configs
 from hitchain.chain import patch as patches
 from hitchain.chain.build import build
 from hitchain.chain.chain import Song
+from hitchain.chain.diversity import collapsed, diversity
 from hitchain.chain.knobs import EDGE, Knobs
 from hitchain.chain.patch import Patch
 from hitchain.chain.report.run import read_run
 from hitchain.chain.result import levels
 from hitchain.devices import usable_device
-from hitchain.drawing.page import number
 from hitchain.errors import UserError, nearest
 from hitchain.files import read_audio, write_json
 from hitchain.progress import Progress
@@ -44,6 +44,8 @@ SHORTEST = 2.0
 """[s] of a section."""
 QUIET = 40.0
 """[dB] under the song's level: a section softer than that is left out, since nothing is played in it."""
+NOTHING = 1e-3
+"""A gain no larger than this is none."""
 DRAWS = 2000
 FEWEST = 3
 """Sections for which an interval is given."""
@@ -151,7 +153,7 @@ def audit(
         "gain": _mean(climbed).as_dict(),
         "transfer": None if mean is None else _ratio(mean, climbed).as_dict(),
         "bounds": bounds,
-        "diversity": _diversity(climb.history),
+        "diversity": diversity(climb.history),
         "stopped": climb.result.get("stopped"),
         **_levels(climb),
     }
@@ -292,13 +294,6 @@ def _ends(position: Tensor) -> dict[str, float]:
     return {side: share for side, share in shares.items() if share >= 0.5}
 
 
-def _diversity(history: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
-    """How far apart the candidates stood at the first and the last look (standard deviation of knob positions)."""
-    looked = [row["looked"] for row in history if isinstance(row.get("looked"), dict)]
-    found = [value for one in looked if (value := number(one.get("diversity"))) is not None]
-    return {"first": found[0], "last": found[-1]} if found else None
-
-
 def _levels(climb: Climb) -> dict[str, Any]:
     measured = levels({"before": climb.before, "master": climb.after}, climb.sample_rate)["meters"]
     return {
@@ -310,15 +305,18 @@ def _levels(climb: Climb) -> dict[str, Any]:
 def verdict(found: Mapping[str, Any]) -> list[str]:
     """What the figures of an audit come to, in sentences; the first is on the gain."""
     said = [_on_transfer(found)]
+    doubting = [
+        name for name, row in found["judges"].items() if row["transfer"]["low"] is not None and row["gain"]["low"] <= 0
+    ]
+    if doubting and found["gain"]["value"] > NOTHING:
+        said.append(f"not every judge hears it: {', '.join(doubting)} may not have risen")
     bounds = found["bounds"]
     arrived = [row["name"] for row in bounds["knobs"] if not row["stayed"]]
     if arrived:
         said.append(f"{len(arrived)} of {bounds['freed']} freed knobs went to an end of their range")
     if bounds["freed"] and bounds["after"] > max(2 * bounds["before"], 0.1 * bounds["freed"]):
         said.append("that many are a sign of gaming: raise objective.bounds or objective.neutral")
-    diversity = found["diversity"]
-    if diversity and diversity["first"] > 0 and diversity["last"] < 0.25 * diversity["first"]:
-        said.append("the candidates have become one: the batch has lost three quarters of its diversity")
+    said += collapsed(found["diversity"])
     if found["true_peak"]["after"] > 0.0:
         said.append(f"the master clips: its true peak is {found['true_peak']['after']:+.1f} dBTP")
     return said
@@ -326,14 +324,16 @@ def verdict(found: Mapping[str, Any]) -> list[str]:
 
 def _on_transfer(found: Mapping[str, Any]) -> str:
     gain, transfer = found["gain"], found["transfer"]
-    if gain["value"] <= 1e-3:
+    if gain["value"] <= NOTHING:
         return "the climb gained nothing: the climbed raters do not rate it higher than its start"
     if transfer is None or transfer["value"] is None:
         return "nobody judged it: every rater asked was climbed"
     value, low = transfer["value"], transfer["low"]
-    share = f"judges that were never climbed rose by {value:.0%} of the climbed gain"
+    share = f"judges that were never climbed rose by {100 * value:.0f} % of the climbed gain"
     if value < 0:
-        return f"the raters were gamed: judges that were never climbed fell, by {-value:.0%} of the climbed gain"
+        return (
+            f"the raters were gamed: judges that were never climbed fell, by {-100 * value:.0f} % of the climbed gain"
+        )
     if low is not None and low >= 0.5:
         return f"the gain transfers: {share}"
     if value < 0.25:

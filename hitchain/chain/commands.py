@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hitchain.budget import read_budget
 from hitchain.chain import checkpoint, run
 from hitchain.chain import config as configs
 from hitchain.chain.ascent import Ascent, Climbed, Row, Schedule, State, split_settings
 from hitchain.chain.build import build
 from hitchain.chain.decision import choices_of, told_of_choices
+from hitchain.chain.diversity import collapsed, diversity
 from hitchain.chain.objective.config import objective_of
 from hitchain.chain.outcome import Outcome, chosen, front_of, front_rows, judge_whole, terms_of, write_front
 from hitchain.chain.result import levels, moved, told, unmet, warnings
 from hitchain.errors import UserError
 from hitchain.files import read_audio, read_json, write_text, write_wav
+from hitchain.interrupts import interruptible
 from hitchain.progress import Progress
 
 Say = Callable[[str], None]
@@ -89,12 +90,13 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
         run.begin(folder, {"command": "optimize", **config})
     say(f"climbing {len(ascent.knobs)} knobs of '{song.name}', {ascent.schedule.batch} candidates; {folder}")
     before = _before(folder, ascent)
-    with _interruptible() as interrupted:
-        _ascend(ascent, folder, before.rating, float(config["optimizer"]["checkpoint_every"]), interrupted)
+    with interruptible() as interrupted:
+        _ascend(ascent, folder, before, float(config["optimizer"]["checkpoint_every"]), interrupted)
     climbed = ascent.result()
     after, front = _after(folder, ascent, climbed, before)
     master = run.write_audio(folder, song, after.patch, kind)
     wishes = terms_of(ascent, before, after)
+    spread = diversity(climbed.history)
     result = {
         "command": "optimize",
         "song": song.name,
@@ -114,7 +116,8 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
         **({"front": front} if front else {}),
         **choices_of(ascent, climbed, before, after),
         "knobs": moved(climbed.knobs, song.start, after.patch),
-        "warnings": [*warnings(before, after, climbed), *unmet(wishes["constraints"], front)],
+        "diversity": spread,
+        "warnings": [*warnings(before, after, climbed), *collapsed(spread), *unmet(wishes["constraints"], front)],
         **levels({"before": read_audio(folder / "before.wav")[0], "master": master[0]}, song.sample_rate),
     }
     run.write_result(folder, result)
@@ -132,16 +135,19 @@ def _climb(folder: Path, config: dict[str, Any], state: State | None, say: Say, 
     return result
 
 
-def _ascend(ascent: Ascent, folder: Path, rating: float, every: float, interrupted: Callable[[], bool]) -> None:
+def _ascend(ascent: Ascent, folder: Path, before: Outcome, every: float, interrupted: Callable[[], bool]) -> None:
     """Step until the climb stops, writing history and checkpoints as it goes."""
     _write_history(folder, ascent.state.history)
+    heldout = next((row["heldout"] for row in reversed(ascent.state.history) if "heldout" in row), before.heldout)
     saved = time.monotonic()
     with Progress(ascent.schedule.steps, "climb", initial=ascent.state.step) as progress:
         while not ascent.finished:
             row = ascent.advance()
             with (folder / "history.jsonl").open("a", encoding="utf-8") as history:
                 history.write(json.dumps(row) + "\n")
-            shown = {"rating": row.get("rating", rating), "best": ascent.state.best_rating}
+            heldout = row.get("heldout", heldout)
+            shown = {"rating": row.get("rating", before.rating), "best": ascent.state.best_rating}
+            shown |= {} if heldout is None else {"held_out": heldout}
             progress.update(ascent.state.step, **shown)
             if interrupted() and not ascent.finished:
                 ascent.state.stopped = "interrupted"
@@ -180,24 +186,10 @@ def _after(
 def optimizer_of(config: Mapping[str, Any]) -> tuple[str, Schedule, Any]:
     """The name of the optimizer that a config describes, the schedule, and the optimizer's own settings."""
     section = {key: value for key, value in config["optimizer"].items() if key not in ("name", "checkpoint_every")}
-    section["budget"] = seconds(section["budget"], "optimizer.budget")
+    budget = read_budget(section["budget"], "optimizer.budget")
+    section |= {"budget": budget.seconds} if budget.steps is None else {"budget": None, "steps": budget.steps}
     name = str(config["optimizer"]["name"])
     return name, *split_settings(name, section)
-
-
-def seconds(value: Any, where: str) -> float | None:
-    """A time limit in seconds from 90, "90s", "10m" or "1h"."""
-    if value is None:
-        return None
-    text = str(value).strip().lower()
-    scale = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:])
-    try:
-        limit = float(text[:-1]) * scale if scale else float(text)
-    except ValueError:
-        limit = -1.0
-    if isinstance(value, bool) or not 0 < limit < 1e9:
-        raise UserError(f"{where}={value!r} should be a time such as 90s, 10m or 1h.")
-    return limit
 
 
 def patterns(learn: Any) -> list[str]:
@@ -217,21 +209,3 @@ def _report(folder: Path, say: Say) -> Path | None:
     except (OSError, ValueError, UserError) as error:
         say(f"warning  report.html could not be written: {error}")
         return None
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """While inside, a first Ctrl-C (or SIGTERM) only sets a flag: the step is finished and the best is rendered."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -118,7 +118,10 @@ def _knobs(runs: Sequence[Compared]) -> str:
     if not found:
         return note("None that all runs have.")
     heads = ("knob", *(one.name for one in runs), "apart")
-    return table(heads, [(one.name, *one.values, f"{one.apart:.0%} of its range") for one in found])
+    told = note(
+        "Apart: the distance between the runs that are furthest from each other, as a share of the knob's range."
+    )
+    return told + table(heads, [(one.name, *one.values, f"{100 * one.apart:.0f} %") for one in found])
 
 
 def _uncommon(runs: Sequence[Compared]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hitchain import files
-from hitchain.chain.report import curve, meters, sound, wishes
+from hitchain.chain.report import along, curve, meters, sound, wishes
 from hitchain.chain.report.run import Run, Stem, read_run
 from hitchain.chain.report.sound import Sound
 from hitchain.drawing.page import duration, header, missing, notices_list, number, page, section, text, tile, tile_row
@@ -49,11 +49,14 @@ def _page(run: Run, sounds: Sounds) -> str:
     sections = [
         _header(run),
         _notices(run),
-        _tiles(run.result),
+        _tiles(run),
         _comparison(run, sounds),
         _curve(run),
+        along.phases(run.history),
+        along.spread(run.history),
         wishes.front(run.result),
         wishes.terms(run.result, run.history),
+        wishes.choices(run.result),
         _meters(run.result),
         _stages(run, sounds),
         _knobs(run.result),
@@ -90,13 +93,15 @@ def _notices(run: Run) -> str:
     return notices_list(notices)
 
 
-def _tiles(result: Mapping[str, Any]) -> str:
+def _tiles(run: Run) -> str:
+    result = run.result
     tiles = [
         _rating_tile("Rating", "by the raters that were climbed", result, "rating_before", "rating_after"),
         _rating_tile("Held-out rating", "by a rater that never was", result, "heldout_before", "heldout_after"),
         _value_tile("Loudness", "integrated, of the master", result, "loudness", "LUFS"),
         _value_tile("True peak", "of the master", result, "true_peak", "dBTP"),
         _value_tile("Knobs freed", "the rest stood still", result, "learned", ""),
+        along.diversity_tile(run.history),
     ]
     return tile_row(tiles)
 

@@ -243,7 +243,7 @@ def _warnings(gain: float, transfer: float | None) -> list[str]:
         said.append("the rating did not rise")
     elif transfer is not None and transfer < 0.25:
         said.append(
-            f"the gain does not transfer: judges that were never climbed rose by {max(transfer, 0.0):.0%} of it"
+            f"the gain does not transfer: judges that were never climbed rose by {100 * max(transfer, 0.0):.0f} % of it"
         )
     return said
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import astuple
 from typing import Any
 
 from hitchain.errors import UserError
+from hitchain.on_ray import connect
 from hitchain.rater.shards.shard import Done, Job, Report, make_shard
 
 
@@ -32,7 +31,7 @@ def run(jobs: Sequence[Job], workers: int | None, report: Report, address: str |
         raise UserError("backend=ray needs Ray: pip install hitchain[ray]") from error
     connected_here = not ray.is_initialized()
     if connected_here:
-        _connect(ray, address, workers)
+        connect(ray, address, workers, "ray_address")
     try:
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # what stops the run comes as an exception
         ray.data.DataContext.get_current().enable_progress_bars = False
@@ -50,27 +49,6 @@ def run(jobs: Sequence[Job], workers: int | None, report: Report, address: str |
     finally:
         if connected_here:
             ray.shutdown()
-
-
-def _connect(ray: Any, address: str | None, workers: int | None) -> None:
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    processors = {"num_cpus": workers, "include_dashboard": False} if where == "local" else {}
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        _knock(where)
-        ray.init(where, log_to_driver=False, logging_level=logging.WARNING, **processors)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"cannot reach a Ray cluster at ray_address={where} ({error}). Start one with ray start --head, or leave "
-            "ray_address away to start one here."
-        ) from error
-
-
-def _knock(where: str) -> None:
-    """Raise OSError where nobody listens at host:port: Ray itself would go on asking for minutes."""
-    host, colon, port = where.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10.0).close()
 
 
 def _make(row: dict[str, Any]) -> dict[str, Any]:
