@@ -109,12 +109,27 @@ def test_rules_are_standardised_and_rise_with_their_measures() -> None:
     random = np.random.default_rng(1)
     measured = {name: random.uniform(2.0, 9.0, 50) for name in rules.MEASURES}
     for name, measures in (("drums", ["drums"]), ("tempo_and_brightness", ["tempo", "brightness"])):
-        value = rules.RULES[name](measured)
+        value = rules.RULES[name](measured, 50)
         assert value.mean() == pytest.approx(0.0, abs=1e-9)
         assert value.std() == pytest.approx(1.0)
         for measure in measures:
             more = {**measured, measure: measured[measure] + np.eye(50)[7] * 3.0}
-            assert rules.RULES[name](more)[7] > value[7]
+            assert rules.RULES[name](more, 50)[7] > value[7]
+
+
+def test_more_songs_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    values = np.random.default_rng(2).standard_normal(120)
+    few, many = corpus.plant(values[:80], 0.9, 1, 80), corpus.plant(values, 0.9, 1, 80)
+    assert np.array_equal(few[1], many[1][:80])
+    assert np.array_equal(corpus.plant(values[:100], 0.9, 1, 80)[0], many[0][:100])
+    plan = corpus.Plan((10, 5, 5), (2, 1, 1))
+    corpus.write_json(tmp_path / "plan.json", plan.as_dict())
+    grown = corpus.Plan((23, 5, 5), (5, 1, 1)).within(tmp_path)
+    assert grown.places()[:20] == plan.places()
+    assert grown.places()[20:] == [("training", 4 + song // 5) for song in range(13)]
+    assert corpus.Plan((8, 5, 5), (2, 1, 1)).within(tmp_path).places() == plan.places()
+    make, again = corpus.synthesiser(plan), corpus.synthesiser(grown)
+    assert np.array_equal(make(3), again(3))
 
 
 @pytest.fixture
@@ -125,6 +140,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["songs=10,12", "test_songs=10", "rules=drums"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_ends_the_same(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

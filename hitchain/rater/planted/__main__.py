@@ -3,8 +3,9 @@
     python -m hitchain.rater.planted out=FOLDER [songs=50,100,200] [rules=drums,repetition] [ceiling=0.9]
                                      [recordings=FOLDER] [test_songs=80] [seed=0] [device=cpu]
 
-Killed and run again with the same words, it goes on. Writes FOLDER/report.html, FOLDER/result.json and, for any other
-command that takes a manifest, FOLDER/RULE.csv beside FOLDER/songs.
+Killed and run again with the same words, it goes on; with more songs, it adds to what is there. Writes
+FOLDER/report.html, FOLDER/result.json and, for any other command that takes a manifest, FOLDER/RULE.csv beside
+FOLDER/songs.
 """
 
 from __future__ import annotations
@@ -109,10 +110,10 @@ def _songs(asked: Words) -> Corpus:
     songs = (max(asked.sizes), max(10, asked.test_songs // 2), asked.test_songs)
     if asked.recordings:
         files = real.recordings_in(asked.recordings)
-        plan = real.plan_of(files, songs, asked.seed, asked.recordings)
+        plan = real.plan_of(files, songs, asked.seed, asked.recordings).within(asked.out)
         return corpus(asked.out, plan, real.cutter(files, plan))
     training, validation, test = (max(2, count // SONGS_OF_AN_ARTIST) for count in songs)
-    plan = Plan(songs, (training, validation, test), asked.seed)
+    plan = Plan(songs, (training, validation, test), asked.seed, fresh=SONGS_OF_AN_ARTIST).within(asked.out)
     return corpus(asked.out, plan, synthesiser(plan))
 
 

@@ -6,8 +6,9 @@ import csv
 import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +34,13 @@ SPREAD = 0.3
 
 @dataclass(frozen=True)
 class Plan:
-    """Which songs there are. `songs` and `artists` are of training, validation and test; artists never meet.
+    """Which songs there are. Artists of training, validation and test never meet.
+
+    A plan can grow by training songs, which come after all others and leave those as they are.
 
     Attributes:
+        songs, artists: of training, validation and test. more: training songs that were added.
+        fresh: how many added songs a new artist has; 0 where the training artists go on.
         source: where the songs are from: "synthesised", or the folder of recordings.
     """
 
@@ -43,6 +48,13 @@ class Plan:
     artists: tuple[int, int, int] = (40, 8, 16)
     seed: int = 0
     source: str = "synthesised"
+    fresh: int = 5
+    more: int = 0
+
+    @property
+    def base(self) -> int:
+        """Songs without those that were added."""
+        return sum(self.songs)
 
     def places(self) -> list[tuple[str, int]]:
         """(split, artist) of every song. Any first part of a split's songs is by as many of its artists as can be."""
@@ -50,7 +62,39 @@ class Plan:
         for number, split in enumerate(SPLITS):
             first = sum(self.artists[:number])
             places += [(split, first + song % self.artists[number]) for song in range(self.songs[number])]
+        for song in range(self.more):
+            new = sum(self.artists) + song // self.fresh if self.fresh else song % self.artists[0]
+            places.append((SPLITS[0], new))
         return places
+
+    def within(self, folder: Path) -> Plan:
+        """This plan as the growth of the one whose songs `folder` holds; itself where that holds none.
+
+        Raises:
+            UserError: the folder holds other songs.
+        """
+        path = folder / "plan.json"
+        if not path.is_file():
+            return self
+        kept = read_json(path, "plan")
+        try:
+            training, artists = int(kept["songs"][0]), int(kept["artists"][0])
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is no plan of songs; choose another out=FOLDER.") from error
+        grown = replace(
+            self, songs=(training, *self.songs[1:]), artists=(artists, *self.artists[1:]),
+            more=max(0, self.songs[0] - training),
+        )  # fmt: skip
+        if kept != grown.as_dict():
+            raise UserError(f"{folder} holds the songs of another plan (see {path}); choose another out=FOLDER.")
+        return grown
+
+    def as_dict(self) -> dict[str, Any]:
+        """What plan.json holds: all but what was added."""
+        return {
+            "songs": list(self.songs), "artists": list(self.artists), "seed": self.seed, "source": self.source,
+            "fresh": self.fresh,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,6 +104,7 @@ class Corpus:
     Attributes:
         names: of the files in `folder`/songs. splits, artists: of each.
         measured: measure -> (songs,). features: (songs, features) of `hitchain.rater.features`, for the baseline.
+        base: so many come first, by which rules are standardised and noise is weighed; the others were added.
     """
 
     folder: Path
@@ -68,6 +113,7 @@ class Corpus:
     artists: list[str]
     measured: dict[str, Array]
     features: Array
+    base: int
 
 
 def synthesiser(plan: Plan) -> Make:
@@ -82,17 +128,14 @@ def synthesiser(plan: Plan) -> Make:
 
 
 def corpus(folder: Path, plan: Plan, make: Make) -> Corpus:
-    """The songs of a plan, those that `folder` does not hold yet made now.
-
-    Raises:
-        UserError: the folder holds the songs of another plan.
-    """
-    _check_plan(folder, plan)
+    """The songs of a plan (see `Plan.within`), those that `folder` does not hold yet made now."""
+    if not (folder / "plan.json").is_file():
+        write_json(folder / "plan.json", plan.as_dict())
     places = plan.places()
     names = [f"{split}-{number:05d}.wav" for number, (split, _) in enumerate(places)]
     table = _table(folder, len(names))
     saved = time.monotonic()
-    missing = np.flatnonzero(np.isnan(table).any(axis=1))
+    missing = np.flatnonzero(np.isnan(table[: len(names)]).any(axis=1))
     with Progress(len(names), "making and measuring songs", len(names) - len(missing), unit="song") as progress:
         for done, number in enumerate(missing, 1):
             table[number] = _one(folder / "songs" / names[number], int(number), make)
@@ -102,9 +145,11 @@ def corpus(folder: Path, plan: Plan, make: Make) -> Corpus:
                 saved = time.monotonic()
     if len(missing):
         _save(folder, table)
+    table = table[: len(names)]
     measured = {name: table[:, column] for column, name in enumerate(MEASURES)}
     artists = [f"artist {artist}" for _, artist in places]
-    return Corpus(folder, names, [split for split, _ in places], artists, measured, table[:, len(MEASURES) :])
+    splits = [split for split, _ in places]
+    return Corpus(folder, names, splits, artists, measured, table[:, len(MEASURES) :], plan.base)
 
 
 def _one(path: Path, number: int, make: Make) -> Array:
@@ -113,19 +158,6 @@ def _one(path: Path, number: int, make: Make) -> Array:
     audio, rate = read_audio(path)
     found = measure(audio.numpy(), rate)
     return np.concatenate([[found[name] for name in MEASURES], features(audio.numpy(), rate)])
-
-
-def _check_plan(folder: Path, plan: Plan) -> None:
-    path, wanted = folder / "plan.json", {key: _plain(value) for key, value in asdict(plan).items()}
-    if path.is_file():
-        if read_json(path, "plan") != wanted:
-            raise UserError(f"{folder} holds the songs of another plan (see {path}); choose another out=FOLDER.")
-    else:
-        write_json(path, wanted)
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _table(folder: Path, songs: int) -> Array:
@@ -137,9 +169,11 @@ def _table(folder: Path, songs: int) -> Array:
         table: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it, and the songs are measured again.") from error
-    if table.shape != (songs, columns):
+    if table.ndim != 2 or table.shape[1] != columns:
         raise UserError(f"{path} has the shape {table.shape}, not {(songs, columns)}; delete it.")
-    return table
+    grown = np.full((max(songs, len(table)), columns), np.nan)
+    grown[: len(table)] = table
+    return grown
 
 
 def _save(folder: Path, table: Array) -> None:
@@ -147,11 +181,12 @@ def _save(folder: Path, table: Array) -> None:
         np.save(handle, table, allow_pickle=False)
 
 
-def plant(values: Array, ceiling: float, seed: int) -> tuple[Array, Array]:
+def plant(values: Array, ceiling: float, seed: int, base: int | None = None) -> tuple[Array, Array]:
     """Plays and likes, (songs,) each, whole numbers: p = likes / plays * log(likes) rises with values + noise.
 
     The noise is normal, and as strong as makes Spearman's correlation of values with values + noise the `ceiling` over
-    these songs. How often a song was played says nothing.
+    the first `base` songs, all by default. How often a song was played says nothing. Songs after the first `base` leave
+    the counts of those as they are.
 
     Args:
         values: (songs,) what the rule says, of mean 0 and deviation 1.
@@ -159,13 +194,22 @@ def plant(values: Array, ceiling: float, seed: int) -> tuple[Array, Array]:
     """
     from scipy.special import lambertw
 
-    random = np.random.default_rng([seed, 3])
-    noise = random.standard_normal(len(values))
-    plays = np.round(10.0 ** random.uniform(6.0, 7.0, len(values)))
-    wanted = 0.2 * np.exp(SPREAD * (values + _strength(values, noise, ceiling) * noise))
+    count = len(values) if base is None else base
+    noise, plays = _chance(np.random.default_rng([seed, 3]), count)
+    strength = _strength(values[:count], noise, ceiling)
+    for number in range(count, len(values)):  # each its own, so that it does not matter how many there are
+        more = _chance(np.random.default_rng([seed, 3, number]), 1)
+        noise, plays = np.append(noise, more[0]), np.append(plays, more[1])
+    wanted = 0.2 * np.exp(SPREAD * (values + strength * noise))
     total = wanted * plays  # likes * log(likes), solved by Lambert's W: likes = exp(W(total))
     likes = np.round(total / np.real(lambertw(total)))
     return plays, np.minimum(likes, plays)
+
+
+def _chance(random: np.random.Generator, count: int) -> tuple[Array, Array]:
+    """Noise of deviation 1, and plays."""
+    noise = random.standard_normal(count)
+    return noise, np.round(10.0 ** random.uniform(6.0, 7.0, count))
 
 
 def _strength(values: Array, noise: Array, ceiling: float) -> float:
@@ -184,7 +228,7 @@ def write_manifests(songs: Corpus, ceiling: float, seed: int) -> dict[str, tuple
     """A manifest for each rule, FOLDER/RULE.csv, for any command that takes one; rule -> (plays, likes)."""
     counts = {}
     for number, (name, rule) in enumerate(RULES.items()):
-        counts[name] = plant(rule(songs.measured), ceiling, seed + number)
+        counts[name] = plant(rule(songs.measured, songs.base), ceiling, seed + number, songs.base)
         _write_manifest(songs.folder / f"{name}.csv", songs, *counts[name])
     return counts
 

@@ -52,7 +52,7 @@ class Point:
 
     Attributes:
         name: of the system. songs: it was trained on.
-        correlation: with the noisy p. share: of the ceiling, on the same draws. rule: with the rule without noise.
+        correlation: with the noisy p. share: of the ceiling, on the same draws. without_noise: with the rule itself.
         seconds: that the training took; 0 for trees.
     """
 
@@ -111,7 +111,7 @@ class Curve:
         self.popularity = np.array(
             [_with_counts(entry, self.counts).row.popularity for entry in prepared.entries]
         )  # fmt: skip
-        self.value = RULES[rule](songs.measured)[self.rows]
+        self.value = RULES[rule](songs.measured, songs.base)[self.rows]
         self.test = np.array(prepared.by_split("test"))
         self.heard = PreparedRecordings(prepared.folder)
         self.groups = clusters([prepared.entries[place].row.artist for place in self.test])

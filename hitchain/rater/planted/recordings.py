@@ -50,7 +50,7 @@ def plan_of(files: list[Path], songs: tuple[int, int, int], seed: int, source: s
     """Whole recordings for training, validation and test: about six tenths, and the rest halved."""
     validation = max(1, len(files) // 5)
     test = max(1, len(files) // 4)
-    return Plan(songs, (len(files) - validation - test, validation, test), seed, source)
+    return Plan(songs, (len(files) - validation - test, validation, test), seed, source, fresh=0)
 
 
 def cutter(files: list[Path], plan: Plan) -> Make:

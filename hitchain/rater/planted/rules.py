@@ -67,19 +67,21 @@ def _repetition(magnitude: NDArray[np.float32], mel: NDArray[np.float32], rate: 
     return float(1.0 - np.mean(nearest.data))
 
 
-def _standard(values: Array) -> Array:
-    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-12))
+def _standard(values: Array, base: int) -> Array:
+    """Values over the mean and deviation of the first `base`."""
+    known = values[:base]
+    return np.asarray((values - known.mean()) / max(float(known.std()), 1e-12))
 
 
-def _of(name: str) -> Callable[[dict[str, Array]], Array]:
-    return lambda measured: _standard(measured[name])
+def _of(*names: str) -> Callable[[dict[str, Array], int], Array]:
+    """The sum of measures, each standardised, standardised."""
+    return lambda measured, base: _standard(np.sum([_standard(measured[name], base) for name in names], axis=0), base)
 
 
-RULES: dict[str, Callable[[dict[str, Array]], Array]] = {
-    "tempo_and_brightness": lambda measured: _standard(
-        _standard(measured["tempo"]) + _standard(measured["brightness"])
-    ),
+RULES: dict[str, Callable[[dict[str, Array], int], Array]] = {
+    "tempo_and_brightness": _of("tempo", "brightness"),
     "drums": _of("drums"),
     "repetition": _of("repetition"),
 }
-"""Name -> {measure: (songs,)} -> (songs,) what a song is worth, of mean 0 and deviation 1. More is more popular."""
+"""Name -> ({measure: (songs,)}, base) -> (songs,) what a song is worth: over the first `base` songs of mean 0 and
+deviation 1. More is more popular."""

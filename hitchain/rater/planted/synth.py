@@ -68,7 +68,7 @@ class Section:
     def of(cls, beats: int, random: np.random.Generator) -> Section:
         held = int(random.integers(1, 3))
         changes = random.choice(7, size=-(-beats // 2), replace=True)
-        melody = np.cumsum(random.integers(-2, 3, 2 * beats)) + float(random.integers(0, 7))
+        melody = np.cumsum(random.integers(-2, 3, 2 * beats)).astype(np.float64) + float(random.integers(0, 7))
         melody[random.random(2 * beats) < random.uniform(0.2, 0.6)] = np.nan
         register = 0.5 * float(random.integers(-1, 2))
         loudness: Array = 10.0 ** (random.uniform(-9.0, 3.0, 3) / 20.0)
