@@ -213,7 +213,7 @@ def _multirun(command: str, words: list[str]) -> int:
     def job(composed: Any) -> None:
         settings = HydraConfig.get()
         config = configs.compose(command, [item.lstrip("+") for item in settings.overrides.task])
-        folder = Path(OmegaConf.select(composed, "out")).absolute() / str(settings.job.num)
+        folder = Path(OmegaConf.select(composed, "out")) / str(settings.job.num)
         config["out"] = str(folder)
         folders.append(folder)
         if on_ray:

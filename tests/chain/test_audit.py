@@ -65,20 +65,22 @@ def test_sections_cover_what_is_played() -> None:
 
 
 def test_knobs_at_an_end_are_named(demo: Song) -> None:
-    """The fader goes to its top and the width to its bottom; nothing else that is freed stands at an end."""
+    """The fader goes to its top and the width to its bottom; the corner under which all is mono began at its own."""
     learn = ["lead.fader.level", "mastering.width.*"]
     places = {knob.name: (knob.path, knob.parameter) for knob in Knobs(demo, learn).knobs}
-    names = list(places)
     changes = {}
-    for name, position in ((names[0], 0.99), (names[-1], 0.005)):
+    for name, position in (("lead.fader.level", 0.99), ("mastering.width.width", 0.005)):
         path, parameter = places[name]
         assert isinstance(parameter, Parameter)
         changes[path, parameter.name] = parameter.from_unit(torch.tensor([position]))
     found = at_bounds(demo, demo.start.replace(changes), learn)
-    assert {row["name"]: row["end"] for row in found["knobs"]} == {names[0]: "highest", names[-1]: "lowest"}
-    assert found["freed"] == len(names)
-    assert not any(row["stayed"] for row in found["knobs"])
-    assert at_bounds(demo, demo.start, learn)["after"] == found["before"] == 0
+    assert {row["name"]: (row["end"], row["stayed"]) for row in found["knobs"]} == {
+        "lead.fader.level": ("highest", False),
+        "mastering.width.width": ("lowest", False),
+        "mastering.width.bass_mono": ("lowest", True),
+    }
+    assert (found["freed"], found["before"], found["after"]) == (3, 1, 3)
+    assert [row["name"] for row in at_bounds(demo, demo.start, learn)["knobs"]] == ["mastering.width.bass_mono"]
 
 
 def found(gain: float, value: float | None, low: float | None) -> dict[str, object]:
