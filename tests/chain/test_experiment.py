@@ -64,24 +64,26 @@ def task(recordings: Path) -> Task:
     start = plan.Start("one 1", "one", "mixes", overrides, 5, 1.0, 6.0)
     song = plan.song_of(start, RATE)
     base = float(brightness(song(song.start, Window(1.0, 2.0)), RATE))
-    return Task(song, Window(1.0, 2.0), None, [brightness], [0.02 * base, 0.1 * base], 1.0, 5)
+    return Task(song, Window(1.0, 2.0), None, [brightness], [0.05 * base, 0.3 * base], 1.0, 5)
 
 
-@pytest.mark.parametrize("arm", ["chain", "chain, held down", "waveform from the same start", "chain, random search"])
+@pytest.mark.parametrize(
+    "arm", ["chain", "chain, prior and copies", "waveform from the same start", "chain, random search"]
+)
 def test_arms_are_compared_at_equal_gain(task: Task, arm: str) -> None:
     climb = ARMS[arm](task)
     first = float(brightness(climb.start, RATE))
     assert climb.gained, "no goal was reached"
     for goal, audio in climb.gained.items():
         assert audio.shape == climb.start.shape
-        assert float(brightness(audio, RATE)) - first == pytest.approx(goal, rel=0.1, abs=1e-5)
+        assert float(brightness(audio, RATE)) - first == pytest.approx(goal, rel=0.15)
     assert float(brightness(climb.final, RATE)) - first >= max(climb.gained) * 0.95
 
 
 def test_every_arm_has_its_letter() -> None:
-    assert LETTERS["chain, held down"] == "f"
+    assert LETTERS["chain, prior and copies"] == "f"
     assert LETTERS["waveform from the same start"] == "i"
-    assert sorted(LETTERS.values()) == list("abcdefghi")
+    assert sorted(LETTERS.values()) == ["a", "b", "c", "d", "e", "f", "f'", "g", "h", "i"]
 
 
 def unit(song: str, number: int, transfer: dict[str, float], random: np.random.Generator) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def unit(song: str, number: int, transfer: dict[str, float], random: np.random.G
 def test_analysis_finds_the_planted_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis, "DRAWS", 100)
     random = np.random.default_rng(1)
-    planted = {"chain": 0.8, "chain, held down": 0.9, "waveform from the same start": 0.1}
+    planted = {"chain": 0.8, "chain, prior and copies": 0.9, "waveform from the same start": 0.1}
     units = [unit(f"song {k}", n, planted, random) for k in range(6) for n in range(5)]
     found = analysis.analyse(units, list(planted), [0.1, 0.2], ["heldout network", "boosted trees", "real music"])
     for arm, value in planted.items():
@@ -128,7 +130,7 @@ def test_analysis_finds_the_planted_transfer(monkeypatch: pytest.MonkeyPatch) ->
                          "measures": analysis.measured(units, list(planted))}],
         }
     )  # fmt: skip
-    assert "| f. chain, held down |" in told
+    assert "| f. chain, prior and copies |" in told
 
 
 def test_an_interval_over_songs_covers() -> None:

@@ -144,7 +144,7 @@ def analyse(
         },
         "paired": {goal: _paired(units, "chain", "waveform from the same start", goal) for goal in goal_names},
         "paired_held": {
-            goal: _paired(units, "chain, held down", "waveform from the same start", goal) for goal in goal_names
+            goal: _paired(units, "chain, prior and copies", "waveform from the same start", goal) for goal in goal_names
         },
         "at_bound": {arm: _at_bound(units, arm) for arm in arms},
     }

@@ -11,11 +11,14 @@ from torch import Tensor
 
 from hitchain.chain.ascent import Ascent, Schedule
 from hitchain.chain.chain import Song, Window
-from hitchain.chain.objective import Objective, Rating, Robustness
+from hitchain.chain.objective import Objective, Rating, Robustness, Weighted
+from hitchain.chain.objective.term import find
 from hitchain.chain.optimizers import settings_of
 from hitchain.rater.dream import REGULARISERS, DreamSettings, dream
 from hitchain.rater.dream.dream import Judge, noise
 
+PRIOR_WEIGHT = 0.3
+"""A knob setting a standard deviation off the presets in every knob costs so much rating."""
 HALVINGS = 5
 """Of the way between two places when an exact gain is looked for."""
 
@@ -206,14 +209,21 @@ def chain_alone(task: Task) -> Climb:
     return _chain(task, Objective(list(task.climbed), neutral=0.0, bounds=0.0), "adam")
 
 
+def chain_with_prior(task: Task) -> Climb:
+    """(f) The same with a prior fitted to presets, and rated on an altered copy too."""
+    rating = Rating(list(task.climbed), robustness=Robustness(copies=1))
+    prior = {"prior": Weighted(find("prior")(), PRIOR_WEIGHT)}
+    return _chain(task, Objective(rating, neutral=0.0, bounds=0.05, terms=prior), "adam")
+
+
 def chain_held(task: Task) -> Climb:
-    """(f) The same with a pull toward the start and away from the ends of knobs, and rated on altered copies too."""
+    """As (f), but held by a pull toward its own start, which is set without care here, in the place of the prior."""
     rating = Rating(list(task.climbed), robustness=Robustness(copies=1))
     return _chain(task, Objective(rating, neutral=3.0, bounds=0.05), "adam")
 
 
 def chain_evolved(task: Task) -> Climb:
-    """(g) CMA-ES on the knobs, with what holds (f) down but its copies."""
+    """(g) CMA-ES on the knobs, pulled toward its start."""
     return _chain(task, Objective(list(task.climbed), neutral=3.0, bounds=0.05), "cma", population=8)
 
 
@@ -229,10 +239,11 @@ ARMS: dict[str, Callable[[Task], Climb]] = {
     "waveform with a critic": waveform_with_critic,
     "waveform from the same start": waveform_from_start,
     "chain": chain_alone,
-    "chain, held down": chain_held,
+    "chain, prior and copies": chain_with_prior,
+    "chain, held to its start": chain_held,
     "chain, CMA-ES": chain_evolved,
     "chain, random search": chain_random,
 }
 """Every arm by its name, waveforms first."""
 
-LETTERS = dict(zip(ARMS, "abcdiefgh", strict=True))
+LETTERS = dict(zip(ARMS, ("a", "b", "c", "d", "i", "e", "f", "f'", "g", "h"), strict=True))

@@ -55,7 +55,7 @@ def claim(config: Mapping[str, Any], command: str = "hitchain experiment claim",
         for target in ordered
         for number, start in enumerate(_spread(starts))
     ]
-    missing = [job for job in jobs if not _unit_path(folder, job[0].name, job[1]).is_file()]
+    missing = [job for job in jobs if _arms_missing(_unit_path(folder, job[0].name, job[1]), config["arms"])]
     if not config["conclude"]:
         with Progress(len(jobs), "experiment", initial=len(jobs) - len(missing), unit="start") as progress:
             _run(missing, config, folder, lambda done: progress.update(len(jobs) - len(missing) + done))
@@ -93,7 +93,7 @@ def _spread(starts: Sequence[Any]) -> list[Any]:
 def _begin(folder: Path, config: Mapping[str, Any]) -> None:
     """Keep the config; refuse a folder that holds another experiment. Other raters may be climbed from its starts."""
     kept = folder / "config.yaml"
-    own = {key: value for key, value in config.items() if key not in ("workers", "out", "targets", "conclude")}
+    own = {key: value for key, value in config.items() if key not in ("workers", "out", "targets", "arms", "conclude")}
     if kept.is_file():
         there = configs.read(kept)
         differing = sorted(key for key in own if there.get(key) != own[key])
@@ -108,6 +108,12 @@ def _begin(folder: Path, config: Mapping[str, Any]) -> None:
 def _unit_path(folder: Path, start: str, climbed: Sequence[str]) -> Path:
     raters = "+".join(name.replace("/", "-") for name in climbed)
     return folder / "units" / f"{start.replace(' ', '-')}--{raters}.json"
+
+
+def _arms_missing(path: Path, arms: Sequence[str]) -> list[str]:
+    """The arms that a start was not climbed by yet."""
+    known = read_json(path, "result of a start")["arms"] if path.is_file() else {}
+    return [str(arm) for arm in arms if arm not in known]
 
 
 def _run(jobs: Sequence[Any], config: Mapping[str, Any], folder: Path, told: Callable[[int], None]) -> None:
@@ -157,8 +163,12 @@ def _work(start: Any, target: Sequence[str], keep: bool, folder: str) -> None:
 
     config, panel = _SHARED["config"], _SHARED["panel"]
     sounds = Path(folder) / "sounds" if keep and len(target) == len(config["targets"][-1]) else None
-    result = run_unit(start, target, config, panel, list(config["arms"]), sounds)
-    write_json(_unit_path(Path(folder), start.name, target), result)
+    path = _unit_path(Path(folder), start.name, target)
+    result = run_unit(start, target, config, panel, _arms_missing(path, config["arms"]), sounds)
+    if path.is_file():
+        kept = read_json(path, "result of a start")
+        result["arms"] = {**kept["arms"], **result["arms"]}
+    write_json(path, result)
 
 
 def _conclude(
@@ -176,7 +186,8 @@ def _conclude(
     real = real_music(config["recordings"], int(config["sample_rate"]))
     if real is not None:
         judge_by_real_music(units, real)
-    panel = list(units[0]["arms"][arms[0]]["points"]["start"]["judges"])
+    first = next(iter(units[0]["arms"].values()))
+    panel = list(first["points"]["start"]["judges"])
     songs = {unit["start"]["song"]: unit["start"]["kind"] for unit in units}
     names = {unit["start"]["name"]: unit["start"]["kind"] for unit in units}
     result: dict[str, Any] = {

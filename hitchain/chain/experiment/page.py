@@ -64,7 +64,7 @@ def _target_in_markdown(target: Mapping[str, Any], claim: Claim) -> list[str]:
             f"| +{goal} | {interval(row['chain'], 3, True)} | {interval(row['waveform'], 3, True)} | "
             f"{interval(row['difference'], 3, True)} | {interval(row['times'], 1)} | {row['chain']['starts']} |"
         )
-    lines += ["", "The chain held down (f) against the waveform:\n", *lines[3:5]]
+    lines += ["", "The chain with prior and copies (f) against the waveform:\n", *lines[3:5]]
     for goal, row in target["paired_held"].items():
         lines.append(
             f"| +{goal} | {interval(row['chain'], 3, True)} | {interval(row['waveform'], 3, True)} | "
