@@ -19,7 +19,7 @@ from hitchain.rater.dream.dream import Judge, noise
 
 PRIOR_WEIGHT = 0.3
 """A knob setting a standard deviation off the presets in every knob costs so much rating."""
-HALVINGS = 5
+HALVINGS = 7
 """Of the way between two places when an exact gain is looked for."""
 
 
