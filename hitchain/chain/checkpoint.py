@@ -43,7 +43,8 @@ def load(folder: Path) -> State | None:
             if metadata.get("format") != FORMAT:
                 raise UserError(f"{path} is not a checkpoint of a climb (format '{metadata.get('format')}').")
             numbers = json.loads(metadata["state"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            # A copy of each, in memory of the allocator's: sums of what lies otherwise aligned may round otherwise.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a mapping
         own: dict[str, Any] = {key: tensors[key] for key in State.TENSORS}
         own |= {group: _group(tensors, group) for group in State.GROUPS}
         return State(**own, **numbers)
