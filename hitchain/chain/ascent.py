@@ -365,7 +365,9 @@ class Ascent:
                 heard = self._hear(asked, window)
                 score = self.objective.score(heard)
             if self.optimizer.differentiates:
-                (own,) = torch.autograd.grad(score.objective.sum(), asked.z, retain_graph=window != asked.windows[-1])
+                if heard.audio.requires_grad and not score.rating.requires_grad:
+                    raise RaterFailed("the rater gives no gradient; climb it with optimizer=cma or random")
+                own = _gradient(score.objective.sum(), asked.z, more=window != asked.windows[-1])
                 gradient = own if gradient is None else gradient + own
             self.objective.learn(heard, score)
             scores.append(score)
@@ -571,6 +573,17 @@ class Ascent:
 
     def _decided(self, z: Tensor) -> Patch:
         return self.knobs.harden(self.knobs.apply(z, self.song.start)).map(lambda value: value.detach())
+
+
+def _gradient(value: Tensor, z: Tensor, more: bool) -> Tensor:
+    """The gradient in z; `more` windows follow, that share its graph."""
+    try:
+        (gradient,) = torch.autograd.grad(value, z, retain_graph=more)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:  # a user's own module may raise anything, also on the way back
+        raise RaterFailed(f"the gradient failed: {type(error).__name__}: {error}") from error
+    return gradient
 
 
 def climb(
