@@ -26,6 +26,9 @@ EDGE = 0.02
 """How far inside its range a climb starts a knob that stands at an end: at the very end, sigmoid has no slope."""
 CHOICE_EDGE = 0.02
 """The weight at which a climb starts the options that are not chosen."""
+CHOICE_PACE = 3.0
+"""How much faster the columns of choices move: an option at its edge has log(1 / CHOICE_EDGE), about 4, to go until it
+wins, where other knobs cross most of their range in as much as 1 or 2."""
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,12 @@ class Knobs:
         return torch.cat([z, moved.to(z.device)]) if batch > 1 else z.clone()
 
     def rates(self, by_pattern: Mapping[str, float]) -> Tensor:
-        """How fast each column should move: (size,), 1 unless a pattern over full names says otherwise; the last wins.
+        """How fast each column should move: (size,), 1 (in a choice `CHOICE_PACE`) times what a pattern over full names
+        says; the last pattern wins.
 
         Raises `UserError` for a pattern that matches no knob, or a rate that is no number of 0 or more.
         """
+        pace = torch.where(self.choices(), CHOICE_PACE, 1.0)
         rates = torch.ones(self.size)
         for pattern, rate in by_pattern.items():
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.0 <= rate < math.inf:
@@ -170,7 +175,7 @@ class Knobs:
                 raise UserError(f"optimizer.rates: no freed knob is named '{pattern}'; {_nearest_name(pattern, names)}")
             for knob in matched:
                 rates[knob.first : knob.first + knob.size] = rate
-        return rates
+        return rates * pace
 
     @property
     def chooses(self) -> bool:

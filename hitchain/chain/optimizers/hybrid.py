@@ -26,7 +26,7 @@ class HybridSettings:
     learning_rate: of the climb after it (see `adam`).
     """
 
-    evolve: float = setting(0.4, 0.0, 1.0)
+    evolve: float = setting(0.15, 0.0, 1.0)
     population: int = setting(0, 0, 100_000)
     sigma: float = setting(0.5, 1e-4, 10.0)
     learning_rate: float = setting(0.08, 1e-6, 10.0)
