@@ -43,7 +43,7 @@ class Melody(Performance):
         super().__init__(sample_rate, drums, subdivision)
         self.key = check_key(key, "notes/melody: key")
         if drums:
-            self.parameters = tuple(p for p in self.parameters if p is not _STEP)  # type: ignore[misc, assignment]
+            self.parameters = tuple(p for p in self.parameters if p is not _STEP)  # type: ignore[misc]
 
     def forward(self, notes: Notes, settings: Settings) -> Notes:  # type: ignore[override]
         performed = self.performed(notes, settings)

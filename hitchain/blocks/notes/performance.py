@@ -57,7 +57,7 @@ class Performance(NoteBlock):
         subdivision: what swings: 8 for eighths, 16 for sixteenths.
     """
 
-    parameters = (
+    parameters: ClassVar[tuple[Parameter | Choice, ...]] = (
         Parameter("timing", -40.0, 40.0, default=0.0, unit="ms", per_note=True, description="later (+) or earlier (-)"),
         Parameter("velocity", -0.4, 0.4, default=0.0, per_note=True, description="harder (+) or softer (-)"),
         Parameter("duration", 0.25, 2.0, default=1.0, scale="log", description="length of all notes, as written = 1"),
@@ -88,7 +88,7 @@ class Performance(NoteBlock):
         self.drums = drums
         self.pair = 8.0 / subdivision  # quarter notes in a pair of what swings
         if drums:
-            self.parameters = tuple(p for p in self.parameters if p is not _TRANSPOSE)  # type: ignore[misc, assignment]
+            self.parameters = tuple(p for p in self.parameters if p is not _TRANSPOSE)  # type: ignore[misc]
 
     def forward(self, notes: Notes, settings: Settings) -> Notes:  # type: ignore[override]
         performed = self.performed(notes, settings)

@@ -47,7 +47,8 @@ def neighbours(notes: Notes, key: Tensor, steps: tuple[int, ...]) -> Tensor:
     """
     table = _table(steps).to(device=notes.pitch.device, dtype=notes.pitch.dtype)
     classes = notes.pitch.detach().round().long().remainder(12)
-    return table[key[:, None].to(classes.device), classes]
+    found: Tensor = table[key[:, None].to(classes.device), classes]
+    return found
 
 
 @lru_cache
@@ -55,7 +56,7 @@ def _profiles() -> Tensor:
     """(24, 12), in the order of `KEYS`, each of mean 0 and length 1."""
     rows = torch.stack([torch.tensor(profile).double().roll(tonic) for profile in _PROFILES for tonic in range(12)])
     rows = rows - rows.mean(dim=1, keepdim=True)
-    return rows / rows.norm(dim=1, keepdim=True)
+    return rows / rows.square().sum(dim=1, keepdim=True).sqrt()
 
 
 @lru_cache
