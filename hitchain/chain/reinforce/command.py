@@ -47,6 +47,7 @@ def produce(config: Mapping[str, Any], say: Say = print) -> dict[str, Any]:
         if (folder / "result.json").is_file():
             raise UserError(f"resume={folder} has finished already; its result is in {folder / 'result.json'}.")
         return _train(folder, kept, say, begin=False)
+    _seeds(config)  # before hours of training
     folder = Path(str(config["out"]))
     if config.get("agent"):
         return _play(folder, config, say)

@@ -85,6 +85,8 @@ class ProductionSettings:
             raise UserError(f"lowest={self.lowest}, highest={self.highest}: they should be an octave apart or more.")
         if not self.knobs:
             raise UserError("knobs=[] leaves nothing to turn; name one or more, like instrument.brightness.")
+        for name in ("chain", "knobs"):  # a config's or a file's lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def steps(self) -> int:
