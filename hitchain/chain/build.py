@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,12 +90,21 @@ def build(config: Mapping[str, Any]) -> Song:
         length=_length(song, tracks),
         sample_rate=sample_rate,
         pre_roll=float(song["pre_roll"]),
-        learn=song["learn"],
+        learn=_learnable(song["learn"], blocks),
         tempo_map=layouts[0].score.tempo_map if layouts else None,
     )
     if config.get("patch"):
         built.start = patches.load(config["patch"], blocks, built.start)
     return _move(built, usable_device(str(config.get("device", "cpu"))))
+
+
+def _learnable(patterns: Sequence[str], blocks: Mapping[str, Block]) -> list[str]:
+    """A song's own choice of what a climb frees, without patterns for blocks that were swapped for others.
+
+    What a user asks for by `learn=` is checked in full.
+    """
+    names = [f"{path}.{parameter.name}" for path, block in blocks.items() for parameter in block.parameters]
+    return [pattern for pattern in patterns if fnmatch.filter(names, pattern.removeprefix("!"))]
 
 
 def _move(song: Song, device: torch.device) -> Song:
