@@ -129,12 +129,16 @@ def _run(jobs: Sequence[Any], config: Mapping[str, Any], folder: Path, told: Cal
             pool.submit(_work, start, target, keep, str(folder)) for start, target, keep in jobs
         }
         done = 0
-        while waiting:
-            finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                future.result()
-                done += 1
-                told(done)
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    future.result()
+                    done += 1
+                    told(done)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # a mistake in one start is told at once, not after all the others
+            raise
 
 
 _SHARED: dict[str, Any] = {}
