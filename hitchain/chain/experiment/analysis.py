@@ -138,7 +138,7 @@ def analyse(
             for kind in kinds
         },
         "elsewhere": {arm: summarise(gains(units, arm, "final", "judges", "elsewhere"), ratio_of) for arm in arms},
-        "climbed": {
+        "climbed_gain": {
             arm: summarise(gains(units, arm, "final", "judges"), lambda top, bottom: float(bottom.mean()))
             for arm in arms
         },

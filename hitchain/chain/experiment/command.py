@@ -81,11 +81,14 @@ def _say_target(target: Mapping[str, Any], say: Say) -> None:
 
 
 def _spread(starts: Sequence[Any]) -> list[Any]:
-    """The first start of every song, then the second ...: whoever stops early has heard all songs."""
+    """The first start of every song, then the second ..., kinds in turn: whoever stops early has heard of everything."""
+    songs = list(dict.fromkeys(start.song for start in starts))
+    kind_of = {start.song: start.kind for start in starts}
+    place = {song: [other for other in songs if kind_of[other] == kind_of[song]].index(song) for song in songs}
     seen: dict[str, int] = {}
     order = []
     for start in starts:
-        order.append((seen.get(start.song, 0), start))
+        order.append(((seen.get(start.song, 0), place[start.song]), start))
         seen[start.song] = seen.get(start.song, 0) + 1
     return [start for _, start in sorted(order, key=lambda pair: pair[0])]
 

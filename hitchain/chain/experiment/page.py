@@ -77,7 +77,7 @@ def _target_in_markdown(target: Mapping[str, Any], claim: Claim) -> list[str]:
     for arm, row in target["transfer"].items():
         cells = " | ".join(interval(row[judge]) for judge in everyone)
         away = interval(target["elsewhere"][arm])
-        lines.append(f"| {LETTERS[arm]}. {arm} | {interval(target['climbed'][arm], 2, True)} | {cells} | {away} |")
+        lines.append(f"| {LETTERS[arm]}. {arm} | {interval(target['climbed_gain'][arm], 2, True)} | {cells} | {away} |")
     lines += ["", "At equal gain instead (each start as far as the largest goal it reached):\n"]
     lines += ["| arm | " + " | ".join(_heading(judge) for judge in everyone) + " |", "|---" * (len(everyone) + 1) + "|"]
     for arm, row in target["transfer_at_goal"].items():
@@ -194,7 +194,7 @@ def _transfer_table(target: Mapping[str, Any], claim: Claim) -> str:
     rows = []
     for arm, row in target["transfer"].items():
         cells = [interval(row[judge]) for judge in everyone]
-        climbed, away = interval(target["climbed"][arm], 2, True), interval(target["elsewhere"][arm])
+        climbed, away = interval(target["climbed_gain"][arm], 2, True), interval(target["elsewhere"][arm])
         rows.append([f"{LETTERS[arm]}. {arm}", climbed, *cells, away])
     return pages.table(["arm", "climbed gain", *(_heading(judge) for judge in everyone), "another section"], rows)
 
