@@ -81,7 +81,7 @@ def _say_target(target: Mapping[str, Any], say: Say) -> None:
 
 
 def _spread(starts: Sequence[Any]) -> list[Any]:
-    """The first start of every song, then the second ..., kinds in turn: whoever stops early has heard of everything."""
+    """The first start of every song, then the second ..., kinds in turn: who stops early has heard of everything."""
     songs = list(dict.fromkeys(start.song for start in starts))
     kind_of = {start.song: start.kind for start in starts}
     place = {song: [other for other in songs if kind_of[other] == kind_of[song]].index(song) for song in songs}
