@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from hitchain.blocks.parameter import Choice
 from hitchain.chain import optimizers
 from hitchain.chain.chain import Song, Window
 from hitchain.chain.kept import Kept, keep
@@ -289,9 +290,10 @@ class Ascent:
     def _leave(self) -> None:
         """End the present phase: the next begins where its leaders stand."""
         state = self.state
+        leaders = self._leaders()
         if self.phases[state.phase + 1].decided:
             self._keep_blend()
-        leaders = self._leaders()
+            leaders = torch.cat([self._decide(state.relaxed), leaders])[: len(leaders)]
         batch = self.schedule.batch
         state.base = leaders[:batch] if len(leaders) >= batch else self._filled(leaders, batch)
         state.phase, state.phase_step = state.phase + 1, 0
@@ -321,6 +323,23 @@ class Ascent:
         best = int(Score.mean(scores).rating.nan_to_num(-math.inf).argmax())
         self.state.relaxed = leaders[best : best + 1].clone()
         self.state.relaxed_temperature = relaxation.temperature
+
+    @torch.no_grad()
+    def _decide(self, z: Tensor) -> Tensor:
+        """The blend z (1, size) with every choice at the option that does best alone, one choice after another.
+
+        The strongest option of a blend need not be that: two microphones together may beat each by itself. Options of
+        single notes stay at the strongest, since they are too many to be heard one by one.
+        """
+        for knob in self.knobs.knobs:
+            if not isinstance(knob.parameter, Choice) or knob.parameter.per_note:
+                continue
+            tried = self.knobs.tried(z, knob)
+            asked = Asked(tried, self.knobs.harden(self.knobs.apply(tried, self.song.start)), [])
+            scores = [self.objective.score(self._hear(asked, window)) for window in self._fixed_windows()]
+            best = int(Score.mean(scores).merit.nan_to_num(-math.inf).argmax())
+            z = tried[best : best + 1]
+        return z
 
     @property
     def _spent(self) -> float:

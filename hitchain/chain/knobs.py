@@ -158,6 +158,12 @@ class Knobs:
         moved = torch.logit((position + moves).clamp(EDGE, 1.0 - EDGE))
         return torch.cat([z, moved.to(z.device)]) if batch > 1 else z.clone()
 
+    def tried(self, z: Tensor, knob: Knob) -> Tensor:
+        """z (1, size) once for every option of a choice, that option by far the strongest: (options, size)."""
+        rows = z.expand(knob.size, -1).clone()
+        rows[:, knob.first : knob.first + knob.size] = torch.log(_softened(torch.eye(knob.size).to(z)))
+        return rows
+
     def rates(self, by_pattern: Mapping[str, float]) -> Tensor:
         """How fast each column should move: (size,), 1 (in a choice `CHOICE_PACE`) times what a pattern over full names
         says; the last pattern wins.
