@@ -16,6 +16,7 @@ from hitchain.errors import UserError
 from hitchain.rater import networks
 from hitchain.rater.networks import ARCHITECTURES
 from hitchain.rater.networks.pooling import AttentiveStatistics, GeneralisedMean
+from hitchain.rater.networks.self_similarity import APART, EARS, Returns, autocorrelation, lag_filters
 from hitchain.rater.networks.transformer import SLOPES, fading
 
 HEADS = {"genre": ["folk", "jazz", "rock"], "amp.kind": ["tube", "none"]}
@@ -87,9 +88,12 @@ def test_every_number_of_bands_and_the_smallest_width(architecture: str, bands: 
     assert network(torch.rand(1, 2, bands, 10)).shape == (1,)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "self_similarity"])
 def test_a_passage_played_twice_rates_as_once(architecture: str) -> None:
-    """Statistics over time do not count repetitions; what is left are the edges, fewer the longer the passage."""
+    """Statistics over time do not count repetitions; what is left are the edges, fewer the longer the passage.
+
+    `self_similarity` is there to hear that it is played twice.
+    """
     network = make(architecture)
     passage = torch.rand(1, 2, 80, 640, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -160,6 +164,45 @@ def test_attention_of_the_transformer_depends_on_distance_alone() -> None:
         assert float(bias[head, 0, 14]) == pytest.approx(-4 * slope)
         assert float(bias[head, 0, 1]) == 0.0
     torch.testing.assert_close(fading(9, 3)[:, :15, :15], bias)
+
+
+@pytest.mark.parametrize("frames", [10, 51, 400])
+def test_autocorrelation_is_its_sum(frames: int) -> None:
+    signal = torch.randn(2, frames, generator=torch.Generator().manual_seed(2))
+    found = autocorrelation(signal).numpy()
+    centred = (signal - signal.mean(-1, keepdim=True)).double().numpy()
+    for row, one in zip(centred, found, strict=True):
+        sums = np.correlate(row, row, "full")[frames - 1 :]
+        wanted = sums / np.maximum(frames - np.arange(frames), (frames + 1) // 2) / (sums[0] / frames)
+        np.testing.assert_allclose(one[:frames], wanted[: len(one)], atol=1e-4)
+        assert not one[frames:].any()
+
+
+@pytest.mark.parametrize("period", [20, 33, 60])
+def test_the_beat_spectrum_peaks_at_the_beat(period: int) -> None:
+    pulses = (torch.arange(500) % period == 0).float()
+    spectrum = autocorrelation(pulses) @ lag_filters()
+    place = 10 * 2.0 ** (torch.arange(len(spectrum)) / 16)
+    below = place < 1.5 * period
+    assert float(place[spectrum.where(below, -9.0).argmax()]) == pytest.approx(period, rel=0.05)
+    assert lag_filters().sum(0) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_returns_tell_what_comes_back_from_what_does_not() -> None:
+    torch.manual_seed(0)
+    returns = Returns(24)
+    sections = torch.randn(4, 24, 20)
+    back, new = (torch.cat([sections[part] for part in form], -1)[None] for form in ((0, 1, 0, 1), (0, 1, 2, 3)))
+    with torch.no_grad():
+        heard, unheard = returns(back), returns(new)
+    assert heard.shape == (1, EARS * len(APART), 80)
+    inside = heard[..., 4:16].reshape(len(APART), EARS, 12)
+    assert (inside > 0.95).all()  # moments 4 to 15 come back 40 moments later, farther than any of APART
+    assert (unheard[..., 4:16] < 0.8).all()
+    assert not returns(back[..., :30]).reshape(len(APART), EARS, 30)[2].any()  # nothing is 32 moments away
+    with torch.no_grad():
+        mixed = torch.cat([back, new])
+        torch.testing.assert_close(returns(mixed)[0], heard[0])
 
 
 @pytest.mark.parametrize(

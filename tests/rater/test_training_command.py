@@ -60,7 +60,7 @@ def test_the_configuration_file_holds_the_same_keys_and_values() -> None:
     assert set(values) == set(TrainSettings.__dataclass_fields__)
 
 
-@pytest.mark.parametrize("name", ["jynet", "inception", "transformer", "mfcc", "mel_tcn", "mel_gru"])
+@pytest.mark.parametrize("name", ["jynet", "inception", "transformer", "self_similarity", "mfcc", "mel_tcn", "mel_gru"])
 def test_every_architecture_is_a_choice(name: str) -> None:
     rater = configs.compose("train", [f"rater={name}", "rater.manifest=songs.csv"])["rater"]
     assert rater.pop("architecture") == name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hitchain.errors import UserError, nearest
@@ -12,10 +12,11 @@ from hitchain.rater.networks.mel_cnn import MelCNN
 from hitchain.rater.networks.mel_gru import MelGRU
 from hitchain.rater.networks.mel_tcn import MelTCN
 from hitchain.rater.networks.pooling import POOLINGS
+from hitchain.rater.networks.self_similarity import SelfSimilarity
 from hitchain.rater.networks.transformer import ATTENTION_HEADS, Transformer
 from hitchain.rater.networks.trunk import POPULARITY, HeadSettings, RatingNetwork
 
-Kind = type[MelCNN] | type[MelTCN] | type[MelGRU] | type[JYnet] | type[Inception] | type[Transformer]
+Kind = Callable[[int, int, HeadSettings], RatingNetwork]
 
 ARCHITECTURES: dict[str, Kind] = {
     "mel_cnn": MelCNN,
@@ -24,8 +25,11 @@ ARCHITECTURES: dict[str, Kind] = {
     "jynet": JYnet,
     "inception": Inception,
     "transformer": Transformer,
+    "self_similarity": SelfSimilarity,
 }
-WIDTHS = {"mel_cnn": 16, "mel_tcn": 80, "mel_gru": 56, "jynet": 64, "inception": 24, "transformer": 96}
+WIDTHS = {
+    "mel_cnn": 16, "mel_tcn": 80, "mel_gru": 56, "jynet": 64, "inception": 24, "transformer": 96, "self_similarity": 16,
+}  # fmt: skip
 OPTIONS = ("width", "dropout", "pooling")
 MOST_CLASSES = 4096
 
