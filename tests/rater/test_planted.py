@@ -135,7 +135,7 @@ def test_more_songs_leave_the_others_as_they_are(tmp_path: Path) -> None:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Words of a run that takes seconds."""
-    monkeypatch.setattr("hitchain.rater.planted.curve.STEPS", 2)
+    monkeypatch.setattr("hitchain.rater.planted.curve.STEPS", {"drums": 2})
     monkeypatch.setattr("hitchain.rater.planted.curve.RESAMPLES", 20)
     return ["songs=10,12", "test_songs=10", "rules=drums"]
 
