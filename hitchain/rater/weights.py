@@ -103,7 +103,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(file), framework="pt") as handle:
             header = json.loads((handle.metadata() or {}).get(HEADER_KEY, "null"))
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
+            # Copied to aligned memory: sums over unaligned tensors round differently.
+            tensors = {name: handle.get_tensor(name).clone() for name in handle.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{file} is not a readable safetensors file (truncated, or of another kind): {error}"

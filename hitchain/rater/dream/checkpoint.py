@@ -35,6 +35,7 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise UserError(f"{path} is not a checkpoint of a dream (format '{metadata.get('format')}').")
-            return {key: file.get_tensor(key) for key in TENSORS}, dict(json.loads(metadata["told"]))
+            # Copied to aligned memory: sums over unaligned tensors round differently.
+            return {key: file.get_tensor(key).clone() for key in TENSORS}, dict(json.loads(metadata["told"]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"checkpoint {path} is damaged: {error}. Start again without resume=.") from error
