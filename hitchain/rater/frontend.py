@@ -102,7 +102,8 @@ def _mel_filters(settings: FrontEndSettings, sample_rate: int, bins: int) -> Ten
     bin_width = sample_rate / n_fft
     # The filters are laid out up to the highest mel edge whatever the rate; bins above Nyquist are then cut away.
     needed = max(all_bins, int(settings.highest / bin_width) + 2)
-    with warnings.catch_warnings():
+    # Kept for the next caller, who may want gradients: never made as an inference tensor, whoever asks first.
+    with torch.inference_mode(False), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # narrow bands may fall between two bins; their area is set right below
         filters: Tensor = torchaudio.functional.melscale_fbanks(
             n_freqs=needed,
@@ -111,10 +112,10 @@ def _mel_filters(settings: FrontEndSettings, sample_rate: int, bins: int) -> Ten
             n_mels=settings.mel_bands,
             sample_rate=round(2 * (needed - 1) * bin_width),
         )
-    edges = _mel_edges(settings)
-    area = (edges[2:] - edges[:-2]) / 2.0 / bin_width
-    filters = filters * (area / filters.sum(0).clamp_min(1e-3))
-    return filters[:bins]
+        edges = _mel_edges(settings)
+        area = (edges[2:] - edges[:-2]) / 2.0 / bin_width
+        filters = filters * (area / filters.sum(0).clamp_min(1e-3))
+        return filters[:bins]
 
 
 def _mel_edges(settings: FrontEndSettings) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hitchain.rater.frontend import FrontEnd
+from hitchain.rater.frontend import FrontEnd, FrontEndSettings
 from hitchain.rater.spectrum import power_frames
 
 
@@ -48,3 +48,14 @@ def test_a_penalty_on_the_gradient_of_the_front_end_can_be_descended() -> None:
     (again,) = torch.autograd.grad(gradient.square().sum(), audio)
     assert torch.isfinite(again).all()
     assert again.abs().max() > 0.0
+
+
+def test_filters_first_made_without_gradients_serve_those_who_want_them() -> None:
+    """They are kept between calls: a rating in inference mode must not spoil a climb after it."""
+    settings = FrontEndSettings(mel_bands=37)
+    audio = torch.randn(1, 2, 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        FrontEnd(settings)(audio, 16_000)
+    climbed = audio.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(FrontEnd(settings)(climbed, 16_000).sum(), climbed)
+    assert bool(torch.isfinite(gradient).all())

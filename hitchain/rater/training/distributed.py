@@ -49,6 +49,7 @@ def joined(device: str) -> Iterator[str]:
         if on_gpu:
             torch.cuda.set_device(own)
         yield own
+        torch.distributed.barrier()  # one that left while the others still spoke to it would be ended by an abort
     finally:
         torch.distributed.destroy_process_group()
 
@@ -135,7 +136,7 @@ class _SharedStatistics(nn.modules.batchnorm._BatchNorm):
         mean = sums[:-1] / sums[-1]
         spread = _Summed.apply((values - mean.view(shape)).square().sum(axes))  # type: ignore[no-untyped-call]
         variance = spread / sums[-1]
-        self._remember(mean.detach(), variance.detach(), float(sums[-1]))
+        self._remember(mean.detach(), variance.detach(), float(sums[-1].detach()))
         normal = (values - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             normal = normal * self.weight.view(shape) + self.bias.view(shape)
