@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 38.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 18.0, 38.0
 """Margins for the numbers at the axes, in the drawing's units."""
 
 
