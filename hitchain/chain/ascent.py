@@ -319,8 +319,7 @@ class Ascent:
         relaxation = Relaxation(self._temperature())
         leaders = self._leaders()
         asked = Asked(leaders, self.knobs.apply(leaders, self.song.start, relaxation), [])
-        scores = [self.objective.score(self._hear(asked, window)) for window in self._fixed_windows()]
-        best = int(Score.mean(scores).rating.nan_to_num(-math.inf).argmax())
+        best = int(self._on_fixed_windows(asked).rating.nan_to_num(-math.inf).argmax())
         self.state.relaxed = leaders[best : best + 1].clone()
         self.state.relaxed_temperature = relaxation.temperature
 
@@ -336,8 +335,7 @@ class Ascent:
                 continue
             tried = self.knobs.tried(z, knob)
             asked = Asked(tried, self.knobs.harden(self.knobs.apply(tried, self.song.start)), [])
-            scores = [self.objective.score(self._hear(asked, window)) for window in self._fixed_windows()]
-            best = int(Score.mean(scores).merit.nan_to_num(-math.inf).argmax())
+            best = int(self._on_fixed_windows(asked).merit.nan_to_num(-math.inf).argmax())
             z = tried[best : best + 1]
         return z
 
@@ -510,6 +508,10 @@ class Ascent:
         length = min(self.schedule.window, self.song.length)
         room = self.song.length - length
         return [Window(room * (index + 0.5) / self.LOOKS, length) for index in range(self.LOOKS)]
+
+    def _on_fixed_windows(self, asked: Asked) -> Score:
+        """The mean score of candidates on the windows on which they are compared."""
+        return Score.mean([self.objective.score(self._hear(asked, window)) for window in self._fixed_windows()])
 
     @torch.no_grad()
     def hear_start(self, window: Window) -> Heard:

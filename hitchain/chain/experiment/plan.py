@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 
 from hitchain.chain import config as configs
 from hitchain.chain.build import build
-from hitchain.chain.chain import Song, Window
+from hitchain.chain.chain import Song
 from hitchain.errors import UserError
 from hitchain.files import read_audio
 
@@ -179,16 +179,6 @@ def recording(path: str, start: float, length: float, sample_rate: int) -> torch
     return section.expand(2, -1)[None].contiguous()
 
 
-def window(start: float, length: float) -> Window:
-    """A section as a window of its song."""
-    return Window(start, length)
-
-
 def _number(text: str) -> int:
     """A stable number for a name."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-
-
-def kinds_of(starts: Sequence[Start]) -> dict[str, int]:
-    """How many starts there are of each kind."""
-    return {kind: sum(start.kind == kind for start in starts) for kind in sorted({start.kind for start in starts})}

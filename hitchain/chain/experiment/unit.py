@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hitchain import rater
+from hitchain.chain.chain import Window
 from hitchain.chain.experiment.arms import ARMS, Climb, Task
 from hitchain.chain.experiment.critic import critic_of
 from hitchain.chain.experiment.judges import Panel
 from hitchain.chain.experiment.measures import measures
-from hitchain.chain.experiment.plan import Start, recording, song_of, window
+from hitchain.chain.experiment.plan import Start, recording, song_of
 from hitchain.chain.knobs import Knobs
 from hitchain.files import write_wav
 from hitchain.rater.features import features
@@ -48,7 +49,7 @@ def run_unit(
     other = recording(start.other, start.other_at, section, rate) if start.other else None
     raters = [rater.load(name) for name in climbed]
     task = Task(
-        song=song, window=window(start.first, section), other=other, climbed=raters,
+        song=song, window=Window(start.first, section), other=other, climbed=raters,
         goals=[float(goal) for goal in config["goals"]], seconds=float(config["seconds"]), seed=start.seed,
         critic=critic_of,
     )  # fmt: skip
@@ -69,7 +70,7 @@ def _judged(task: Task, climb: Climb, panel: Panel, start: Start, section: float
     }
     judged = {name: _point(task, audio, climb.start, panel) for name, audio in points.items()}
     if climb.knobs:
-        _judge_elsewhere(task, climb, panel, judged, window(start.second, section))
+        _judge_elsewhere(task, climb, panel, judged, Window(start.second, section))
     return {"points": judged, "steps": climb.steps, "seconds": round(climb.seconds, 3)}
 
 
@@ -100,7 +101,7 @@ def _features(audio: Tensor, sample_rate: int) -> NDArray[np.float64]:
 
 
 @torch.no_grad()
-def _judge_elsewhere(task: Task, climb: Climb, panel: Panel, judged: dict[str, Any], section: Any) -> None:
+def _judge_elsewhere(task: Task, climb: Climb, panel: Panel, judged: dict[str, Any], section: Window) -> None:
     """The same knobs on another section of the song, and how many of them stand at an end."""
     knobs = Knobs(task.song, task.song.learn)
     rate = task.song.sample_rate
